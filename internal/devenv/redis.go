@@ -1,0 +1,149 @@
+package devenv
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// RedisOptions says where a private Redis runs, and how.
+type RedisOptions struct {
+	// Dir is the data directory. Redis works in Dir/redis, and keeps nothing there but its log.
+	Dir string
+	// Settings are lines of redis.conf that add to the defaults or replace them, as in "maxmemory": "4mb".
+	Settings map[string]string
+	// Log hears of a server that an earlier run left behind. Nil means silence.
+	Log *slog.Logger
+}
+
+// Redis is a private Redis server on a free port of 127.0.0.1, as production is asked to run it: 512 MB, allkeys-lru,
+// nothing on disk. It runs until Stop or Kill; on Linux it also stops when this process dies.
+type Redis struct {
+	server
+	// URL reaches database 0. It contains the password: never print it.
+	URL string
+	// Addr is the host and port alone.
+	Addr string
+	// Password is new at each StartRedis, and stays through a Restart.
+	Password string
+	// Dir holds the server's log.
+	Dir string
+
+	binary   string
+	settings map[string]string
+	port     int
+}
+
+// StartRedis returns once the server answers. The context bounds the start alone.
+func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
+	binary, err := findRedis(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", opts.Dir, err)
+	}
+	home, err := makeHome(redisHome(dir), nil)
+	if err != nil {
+		return nil, err
+	}
+	r := &Redis{
+		server: server{name: "Redis", stop: syscall.SIGTERM, log: opts.Log},
+		binary: binary, settings: opts.Settings, Dir: home, Password: password(),
+	}
+	if err := withFreePort(func(port int) error { return r.start(ctx, port) }); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Restart starts the server again, empty and on the same port, after Stop or Kill.
+func (r *Redis) Restart(ctx context.Context) error { return r.start(ctx, r.port) }
+
+// Pause stops the process in its tracks (SIGSTOP): connections stay open, and nothing answers until Resume.
+func (r *Redis) Pause() { r.signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (r *Redis) Resume() { r.signal(syscall.SIGCONT) }
+
+func (r *Redis) start(ctx context.Context, port int) error {
+	if err := r.clear(ctx, r.Dir); err != nil {
+		return err
+	}
+	log, err := openLog(filepath.Join(r.Dir, "redis.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+
+	cmd := exec.Command(r.binary, "-") // the configuration comes on stdin, so the password is in no file and no process list
+	cmd.Dir = r.Dir
+	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/local/bin:/usr/bin:/bin"}
+	cmd.Stdin = strings.NewReader(r.configuration(port))
+	cmd.Stdout, cmd.Stderr = log, log
+	c, err := spawn(cmd, nil, r.stop)
+	if err != nil {
+		return fmt.Errorf("start Redis: %w", err)
+	}
+	r.set(c)
+	if err := c.await(ctx, func() bool { return answers(port, r.Password) }); err != nil {
+		r.Kill()
+		output := tail(log.Name())
+		if strings.Contains(output, "Address already in use") {
+			return fmt.Errorf("start Redis on %s: %w", loopback(port), errPortTaken)
+		}
+		return explain("start Redis in "+r.Dir, r.Dir, output, err)
+	}
+	r.port, r.Addr = port, loopback(port)
+	r.URL = (&url.URL{Scheme: "redis", Host: r.Addr, Path: "0", User: url.UserPassword("default", r.Password)}).String()
+	return nil
+}
+
+func (r *Redis) configuration(port int) string {
+	settings := map[string]string{
+		"bind":             "127.0.0.1",
+		"port":             strconv.Itoa(port),
+		"requirepass":      r.Password,
+		"maxmemory":        "512mb",
+		"maxmemory-policy": "allkeys-lru",
+		"save":             `""`,
+		"appendonly":       "no",
+		"daemonize":        "no",
+		"shutdown-timeout": "0", // do not wait for replicas that lag
+	}
+	maps.Copy(settings, r.settings)
+	var conf strings.Builder
+	for name, value := range settings {
+		fmt.Fprintf(&conf, "%s %s\n", name, value)
+	}
+	return conf.String()
+}
+
+// answers proves by the password that the server on the port is ours.
+func answers(port int, password string) bool {
+	const patience = time.Second
+	conn, err := net.DialTimeout("tcp", loopback(port), patience)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return false
+	}
+	if _, err := fmt.Fprintf(conn, "AUTH %s\r\n", password); err != nil {
+		return false
+	}
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	return err == nil && reply == "+OK\r\n"
+}

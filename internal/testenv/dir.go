@@ -1,0 +1,80 @@
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"freshet/internal/devenv"
+)
+
+// claimedDir is the directory of one test process. The kernel drops the lock with the process, however that ends, so
+// that another can tell that the servers and files in it are nobody's.
+type claimedDir struct {
+	path string
+	lock *os.File
+}
+
+// claimDir makes a directory for this process, after clearing away those of processes that were killed.
+func claimDir() (*claimedDir, error) {
+	root := filepath.Join(os.TempDir(), "freshet-test-"+strconv.Itoa(os.Getuid()))
+	// PostgreSQL's account has to pass through, when root runs the tests.
+	if err := os.Mkdir(root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("make %s: %w", root, err)
+	}
+	whole, err := flock(root, syscall.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer whole.Close()
+	runs, err := filepath.Glob(filepath.Join(root, "run-*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range runs {
+		if lock, err := flock(path, syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			if err := (&claimedDir{path, lock}).remove(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	path, err := os.MkdirTemp(root, "run-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o711); err != nil {
+		return nil, err
+	}
+	lock, err := flock(path, syscall.LOCK_EX|syscall.LOCK_NB)
+	return &claimedDir{path, lock}, err
+}
+
+func flock(dir string, how int) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), how); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), file.Close())
+	}
+	return file, nil
+}
+
+// remove stops every server that runs in the directory, and deletes it.
+func (d *claimedDir) remove() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	errs := []error{}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			errs = append(errs, devenv.Remove(context.Background(), filepath.Join(d.path, entry.Name())))
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(d.path), d.lock.Close())...)
+}

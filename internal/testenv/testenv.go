@@ -1,0 +1,167 @@
+// Package testenv gives each test a migrated PostgreSQL database and a Redis of its own. Only tests import it.
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"freshet/internal/devenv"
+)
+
+// redisDatabases bounds how many tests of one binary can have a numbered database in the shared Redis.
+const redisDatabases = 4096
+
+// process is what the tests of one binary share. Each server starts when a test first asks for it.
+type process struct {
+	dir      *claimedDir
+	postgres func() (*devenv.Postgres, error)
+	redis    func() (*devenv.Redis, error)
+	names    atomic.Int64
+}
+
+// shared is set once, by Main.
+var shared atomic.Pointer[process]
+
+// Main runs the tests of a package, stops the servers, and exits: it is the whole of TestMain. It fails the run when
+// a goroutine of the tested code is still there at the end.
+func Main(m *testing.M) {
+	dir, err := claimDir()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		os.Exit(1)
+	}
+	shared.Store(&process{
+		dir:      dir,
+		postgres: sync.OnceValues(func() (*devenv.Postgres, error) { return startPostgres(dir.path) }),
+		redis:    sync.OnceValues(func() (*devenv.Redis, error) { return startSharedRedis(dir.path) }),
+	})
+	code := m.Run()
+	if err := dir.remove(); err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		code = max(code, 1)
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "testenv: goroutines left behind:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func current(t testing.TB) *process {
+	t.Helper()
+	p := shared.Load()
+	if p == nil {
+		t.Fatal("testenv: this package needs func TestMain(m *testing.M) { testenv.Main(m) }")
+	}
+	return p
+}
+
+// Database returns the URL of a database with the whole schema and no rows, for this test alone.
+func Database(t testing.TB) string {
+	t.Helper()
+	return createDatabase(t, template)
+}
+
+// EmptyDatabase returns the URL of a database without any schema, for this test alone.
+func EmptyDatabase(t testing.TB) string {
+	t.Helper()
+	return createDatabase(t, "template1")
+}
+
+func createDatabase(t testing.TB, from string) string {
+	t.Helper()
+	p := current(t)
+	pg, err := p.postgres()
+	if err != nil {
+		t.Fatal("testenv:", err)
+	}
+	name := fmt.Sprintf("test_%d", p.names.Add(1))
+	if err := execute(pg.URL, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
+		t.Fatal("testenv:", err)
+	}
+	t.Cleanup(func() {
+		if err := execute(pg.URL, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Error("testenv:", err)
+		}
+	})
+	return withPath(pg.URL, name)
+}
+
+// Postgres starts a server for this test alone, which may kill and restart it. It costs a second: where a private
+// database is enough, use Database.
+func Postgres(t testing.TB, settings map[string]string) *devenv.Postgres {
+	t.Helper()
+	p := current(t)
+	dir := filepath.Join(p.dir.path, fmt.Sprintf("postgres-%d", p.names.Add(1)))
+	pg, err := devenv.StartPostgres(t.Context(), devenv.PostgresOptions{Dir: dir, Settings: settings})
+	if err != nil {
+		t.Fatal("testenv:", err)
+	}
+	t.Cleanup(func() { remove(t, dir) })
+	return pg
+}
+
+// Redis starts a server for this test alone, which may pause, kill and restart it. The settings are lines of
+// redis.conf that add to devenv's or replace them; nil leaves those as they are.
+func Redis(t testing.TB, settings map[string]string) *devenv.Redis {
+	t.Helper()
+	p := current(t)
+	dir := filepath.Join(p.dir.path, fmt.Sprintf("redis-%d", p.names.Add(1)))
+	r, err := devenv.StartRedis(t.Context(), devenv.RedisOptions{Dir: dir, Settings: settings})
+	if err != nil {
+		t.Fatal("testenv:", err)
+	}
+	t.Cleanup(func() { remove(t, dir) })
+	return r
+}
+
+// SharedRedis returns the URL of a numbered database in a server that the tests of the binary share. Keys are the
+// test's own; memory, configuration and Pub/Sub channels are not.
+func SharedRedis(t testing.TB) string {
+	t.Helper()
+	p := current(t)
+	r, err := p.redis()
+	if err != nil {
+		t.Fatal("testenv:", err)
+	}
+	number := p.names.Add(1)
+	if number >= redisDatabases {
+		t.Fatalf("testenv: databases in the shared Redis: got %d, want fewer than %d", number, redisDatabases)
+	}
+	return withPath(r.URL, strconv.FormatInt(number, 10))
+}
+
+func startSharedRedis(dir string) (*devenv.Redis, error) {
+	return devenv.StartRedis(context.Background(), devenv.RedisOptions{
+		Dir:      filepath.Join(dir, "shared"),
+		Settings: map[string]string{"databases": strconv.Itoa(redisDatabases)},
+	})
+}
+
+// remove stops the server in dir, also when the test has paused it.
+func remove(t testing.TB, dir string) {
+	if err := errors.Join(devenv.Remove(context.Background(), dir), os.RemoveAll(dir)); err != nil {
+		t.Error("testenv:", err)
+	}
+}
+
+func withPath(address, path string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err) // devenv made it from its parts
+	}
+	u.Path = "/" + path
+	return u.String()
+}
