@@ -1,0 +1,56 @@
+# `make` alone lists the targets. Each installs what is missing, so that Go, git and make are enough to begin with.
+
+WEB := internal/playground/web
+# What `make generate` writes. It is committed: a build needs Go alone.
+GENERATED := graph models/generated.go internal/playground/dist
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help tools run test generate check-generated bench lint
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+tools:
+	@internal/devenv/install.sh test
+
+## make run       start it all on :8080, with demo data (ARGS="--seed medium --addr :9090 --reset")
+run:
+	@internal/devenv/install.sh run
+	go run . dev $(ARGS)
+
+## make test      all checks and all tests, as CI runs them
+test: tools
+	@$(MAKE) --no-print-directory lint check-generated
+	go test -race -shuffle=on -count=1 ./...
+
+## make generate  write graph/, models/generated.go and the built playground again, from the schema and from npm packages
+generate: tools $(WEB)/node_modules/.package-lock.json
+	go tool gqlgen generate
+	cd $(WEB) && npm run build
+
+# npm leaves this file behind when it has installed everything.
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-audit --no-fund
+	@touch $@
+
+# The files are compared with those of a moment ago, not with a commit, so that it also tells before one.
+check-generated:
+	@before=$$(find $(GENERATED) -type f -exec cksum {} + | sort) && \
+	$(MAKE) --no-print-directory generate && \
+	after=$$(find $(GENERATED) -type f -exec cksum {} + | sort) && \
+	if [ "$$before" != "$$after" ]; then \
+		echo "Generated files were not up to date. They are now, so look at them and commit: git status $(GENERATED)" >&2; exit 1; \
+	fi
+
+## make bench     measure on the medium data, one table (ARGS="--json")
+bench:
+	@internal/devenv/install.sh run
+	go run ./cmd/bench $(ARGS)
+
+## make lint      format (gofumpt), go vet, staticcheck
+lint:
+	@unformatted=$$(go tool gofumpt -l .) && if [ -n "$$unformatted" ]; then \
+		echo "Not formatted; run: go tool gofumpt -w ." >&2; echo "$$unformatted" >&2; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
