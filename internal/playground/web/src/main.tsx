@@ -1,0 +1,31 @@
+import { GraphiQL } from 'graphiql';
+import 'graphiql/style.css';
+import { createRoot } from 'react-dom/client';
+import { readConfig, type Config } from './config';
+import { createFetcher } from './fetcher';
+import { createStorage } from './storage';
+import './style.css';
+
+const config = readConfig();
+const headers = config.token ? JSON.stringify({ Authorization: `Bearer ${config.token}` }, null, 2) : undefined;
+const options = {
+  fetcher: createFetcher(config),
+  storage: createStorage(config.samples),
+  defaultTabs: config.samples.map((sample) => ({ ...sample, headers })),
+  defaultHeaders: headers,
+  // A token stays in memory: the next start of the server may have another, and a disk is no place for it.
+  shouldPersistHeaders: false,
+  schemaDescription: true,
+};
+
+function Playground({ title }: Config) {
+  return (
+    <GraphiQL {...options} defaultEditorToolsVisibility>
+      <GraphiQL.Logo>
+        <h1 className="freshet-title">{title}</h1>
+      </GraphiQL.Logo>
+    </GraphiQL>
+  );
+}
+
+createRoot(document.getElementById('root')!).render(<Playground {...config} />);
