@@ -1,0 +1,157 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
+)
+
+type middleware func(http.Handler) http.Handler
+
+// chain puts the first of the list outermost.
+func chain(inner http.Handler, list ...middleware) http.Handler {
+	for i := len(list) - 1; i >= 0; i-- {
+		inner = list[i](inner)
+	}
+	return inner
+}
+
+func (s *Server) handler() (http.Handler, error) {
+	compress, err := gzhttp.NewWrapper(
+		gzhttp.MinSize(1024),                    // shorter ones fit one packet as they are
+		gzhttp.CompressionLevel(gzip.BestSpeed), // 8 % larger than the default, in a third of the time
+		gzhttp.EnableZstd(false),                // one encoding, so that stored responses need one form
+	)
+	if err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return chain(s.routes(),
+		identify,    // first: all below logs with the request's id
+		s.observe,   // sees the status and the bytes that really leave, whoever wrote them
+		s.limitTime, // before anything that may wait
+		setDefaults, // before whoever knows better
+		s.cors.wrap, // answers preflights, which carry no token and need no body
+		func(next http.Handler) http.Handler { return compress(next) }, // around all that writes bodies
+		s.survive, // innermost: its 500 passes through all of the above
+	), nil
+}
+
+func (s *Server) routes() http.Handler {
+	graphql := chain(newEndpoint(s.options, s.errors, s.metrics),
+		s.refuseCrossSite, // costs nothing, so before the token is looked up
+		s.authenticate,    // before the body is read
+	)
+	mux := http.NewServeMux()
+	mux.Handle("/graphql", named("/graphql", graphql))
+	mux.Handle("GET /livez", named("/livez", http.HandlerFunc(s.live)))
+	mux.Handle("GET /readyz", named("/readyz", http.HandlerFunc(s.ready)))
+	mux.Handle("GET /metrics", named("/metrics", s.metrics.handler()))
+	if s.options.Playground != nil {
+		page := named("/playground", s.options.Playground)
+		mux.Handle("GET /playground", page)
+		mux.Handle("GET /playground/", page)
+		mux.Handle("GET /{$}", named("/", http.RedirectHandler("/playground", http.StatusFound)))
+	}
+	return mux
+}
+
+// named labels what the handler answers.
+func named(route string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		recordOf(r.Context()).route = route
+		next.ServeHTTP(w, r)
+	})
+}
+
+// observe writes one log line and counts.
+func (s *Server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		sent := &sentWriter{ResponseWriter: w}
+		defer func() {
+			took := time.Since(started)
+			rec := recordOf(r.Context())
+			s.metrics.request(rec.route, sent.status, took)
+			attrs := []slog.Attr{
+				slog.String("request", rec.id),
+				slog.String("method", shorten(r.Method)),
+				slog.String("path", shorten(r.URL.Path)), // without the query: it may hold variables
+				slog.Int("status", sent.status),
+				slog.Int64("bytes", sent.bytes),
+				slog.Duration("took", took),
+			}
+			if rec.operation != "" {
+				attrs = append(attrs, slog.String("operation", shorten(rec.operation)))
+			}
+			if rec.code != "" {
+				attrs = append(attrs, slog.String("code", rec.code))
+			}
+			s.options.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+		}()
+		next.ServeHTTP(sent, r)
+	})
+}
+
+// sentWriter counts what leaves. Status is 0 until something does.
+type sentWriter struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *sentWriter) WriteHeader(status int) {
+	if w.status < http.StatusOK {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *sentWriter) Write(p []byte) (int, error) {
+	if w.status < http.StatusOK {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *sentWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (s *Server) limitTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), s.options.RequestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// setDefaults says the safe thing: what is known to be cacheable says so itself.
+func setDefaults(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// survive turns a panic into an answer. Resolvers' panics end in their field's error before they get here.
+func (s *Server) survive(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			value := recover()
+			if value == http.ErrAbortHandler {
+				panic(value)
+			}
+			if value != nil {
+				s.errors.refuse(w, r, newPanicked(value))
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
