@@ -1,0 +1,112 @@
+-- The change log: which cached values each committed change, by whatever writer, has made stale.
+CREATE SCHEMA changelog;
+
+-- Tags of changes, written by triggers in the transaction of the change and moved into the log once that is committed.
+-- The transaction id lets the mover skip what earlier moves have seen; no index on anything else, for writers' sake.
+CREATE TABLE changelog.outbox (
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    tag text NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1);
+CREATE INDEX outbox_xid_idx ON changelog.outbox (xid);
+
+-- The latest changes by position, without gaps. The primary key keeps two movers from giving out one position twice.
+CREATE TABLE changelog.log (
+    epoch    bigint NOT NULL,
+    position bigint NOT NULL,
+    tag      text NOT NULL,
+    moved_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT log_pkey PRIMARY KEY (epoch, position)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000);
+
+-- The one row that says how far the log goes and who may move it on. Positions of different epochs do not compare; the
+-- epoch belongs to one timeline of one database cluster. Each sequencer takes office under another term.
+CREATE TABLE changelog.log_head (
+    one       boolean PRIMARY KEY DEFAULT true CHECK (one),
+    epoch     bigint NOT NULL,
+    position  bigint NOT NULL,
+    cluster   text NOT NULL,
+    term      bigint NOT NULL,
+    sequencer text NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO changelog.log_head (epoch, position, cluster, term, sequencer) VALUES (0, 0, '', 0, '');
+
+-- Instances that may answer from a cache. Their grants are known to the sequencer alone; a new one waits for all of them.
+CREATE TABLE changelog.instances (
+    id            text PRIMARY KEY,
+    name          text NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- many:    a statement that makes more tags than this writes one for each type instead.
+-- popular: posts and follows of profiles with more followers than this do not make others' pages stale; TTL does.
+CREATE TABLE changelog.settings (
+    one     boolean PRIMARY KEY DEFAULT true CHECK (one),
+    many    integer NOT NULL DEFAULT 1000 CHECK (many > 0),
+    popular integer NOT NULL DEFAULT 10000 CHECK (popular >= 0)
+);
+INSERT INTO changelog.settings DEFAULT VALUES;
+
+-- note writes tags of the calling transaction's change. With more than many of them, or with NULL (everything changed),
+-- it writes the wildcards of their types, 'profile:*', on which every entry with a tag of the type depends.
+CREATE FUNCTION changelog.note(types text[], tags text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF tags IS NULL OR cardinality(tags) > (SELECT many FROM changelog.settings) THEN
+        INSERT INTO changelog.outbox (tag) SELECT t || ':*' FROM unnest(types) t;
+    ELSIF cardinality(tags) > 0 THEN
+        INSERT INTO changelog.outbox (tag) SELECT DISTINCT t FROM unnest(tags) t WHERE t IS NOT NULL;
+    END IF;
+END $$;
+
+-- note_all makes every entry of every cache stale. A migration that changes data in a way that triggers do not see, such
+-- as ALTER TABLE … USING, calls it: SELECT changelog.note_all();
+CREATE FUNCTION changelog.note_all() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO changelog.outbox (tag) VALUES ('*');
+$$;
+
+-- watch makes every statement that changes a table note tags, also in sessions that replicate. Of the table's rows that
+-- were inserted, deleted or updated (old and new), each gives the tags of the expressions in tags, or none where one is
+-- NULL. Given columns, an update counts only where one of them changed; tags may then use no others. It writes one
+-- trigger function for the table and group, so that every query in it is planned once.
+CREATE PROCEDURE changelog.watch(watched regclass, types text[], tags text, columns text DEFAULT NULL)
+LANGUAGE plpgsql AS $body$
+DECLARE
+    tagger text := format('changelog.%I', 'tag_' || types[1]);
+    event text;
+    images text;
+BEGIN
+    EXECUTE format($function$
+        CREATE FUNCTION %1$s() RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+        DECLARE
+            enough integer := (SELECT many + 1 FROM changelog.settings);
+            tags text[];
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                tags := ARRAY(SELECT t FROM added, unnest(ARRAY[%2$s]) t LIMIT enough);
+            ELSIF TG_OP = 'DELETE' THEN
+                tags := ARRAY(SELECT t FROM removed, unnest(ARRAY[%2$s]) t LIMIT enough);
+            ELSIF TG_OP = 'UPDATE' THEN
+                IF (SELECT count(*) FROM (SELECT FROM added LIMIT enough) a) < enough THEN
+                    tags := ARRAY(SELECT t FROM (%3$s) changed, unnest(ARRAY[%2$s]) t LIMIT enough);
+                END IF;
+            END IF;
+            PERFORM changelog.note(%4$L, tags);
+            RETURN NULL;
+        END $$
+        $function$, tagger, tags, CASE WHEN columns IS NULL THEN 'TABLE removed UNION ALL TABLE added' ELSE format(
+            '(SELECT %1$s FROM removed EXCEPT SELECT %1$s FROM added) UNION ALL (SELECT %1$s FROM added EXCEPT SELECT %1$s FROM removed)',
+            columns) END, types);
+    FOR event, images IN VALUES
+        ('INSERT', 'REFERENCING NEW TABLE AS added'),
+        ('UPDATE', 'REFERENCING OLD TABLE AS removed NEW TABLE AS added'),
+        ('DELETE', 'REFERENCING OLD TABLE AS removed'),
+        ('TRUNCATE', '')
+    LOOP
+        EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
+            'changelog_' || types[1] || '_' || lower(event), event, watched, images, tagger);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I',
+            watched, 'changelog_' || types[1] || '_' || lower(event));
+    END LOOP;
+END $body$;
