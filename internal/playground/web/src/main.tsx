@@ -10,7 +10,7 @@ const config = readConfig();
 const headers = config.token ? JSON.stringify({ Authorization: `Bearer ${config.token}` }, null, 2) : undefined;
 const options = {
   fetcher: createFetcher(config),
-  storage: createStorage(config.samples),
+  storage: createStorage(config.samples, headers),
   defaultTabs: config.samples.map((sample) => ({ ...sample, headers })),
   defaultHeaders: headers,
   // A token stays in memory: the next start of the server may have another, and a disk is no place for it.
