@@ -3,6 +3,7 @@ import 'graphiql/style.css';
 import { createRoot } from 'react-dom/client';
 import { readConfig, type Config } from './config';
 import { createFetcher } from './fetcher';
+import { releaseTab } from './keys';
 import { createStorage } from './storage';
 import './style.css';
 
@@ -28,4 +29,5 @@ function Playground({ title }: Config) {
   );
 }
 
+releaseTab();
 createRoot(document.getElementById('root')!).render(<Playground {...config} />);
