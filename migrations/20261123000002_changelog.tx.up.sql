@@ -37,27 +37,6 @@ CREATE TABLE changelog.instances (
     registered_at timestamptz NOT NULL DEFAULT now()
 );
 
--- many:    a statement that makes more tags than this writes one for each type instead.
--- popular: posts and follows of profiles with more followers than this do not make others' pages stale; TTL does.
-CREATE TABLE changelog.settings (
-    one     boolean PRIMARY KEY DEFAULT true CHECK (one),
-    many    integer NOT NULL DEFAULT 1000 CHECK (many > 0),
-    popular integer NOT NULL DEFAULT 10000 CHECK (popular >= 0)
-);
-INSERT INTO changelog.settings DEFAULT VALUES;
-
--- note writes tags of the calling transaction's change. With more than many of them, or with NULL (everything changed),
--- it writes the wildcards of their types, 'profile:*', on which every entry with a tag of the type depends.
-CREATE FUNCTION changelog.note(types text[], tags text[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF tags IS NULL OR cardinality(tags) > (SELECT many FROM changelog.settings) THEN
-        INSERT INTO changelog.outbox (tag) SELECT t || ':*' FROM unnest(types) t;
-    ELSIF cardinality(tags) > 0 THEN
-        INSERT INTO changelog.outbox (tag) SELECT DISTINCT t FROM unnest(tags) t WHERE t IS NOT NULL;
-    END IF;
-END $$;
-
 -- note_all makes every entry of every cache stale. A migration that changes data in a way that triggers do not see, such
 -- as ALTER TABLE … USING, calls it: SELECT changelog.note_all();
 CREATE FUNCTION changelog.note_all() RETURNS void
@@ -65,10 +44,18 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO changelog.outbox (tag) VALUES ('*');
 $$;
 
--- watch makes every statement that changes a table note tags, also in sessions that replicate. Of the table's rows that
+-- setting is a number that the database's owner may change: ALTER DATABASE … SET changelog.many = 500;
+-- many:    a statement that touches more rows writes one tag for each type instead of the tags of its rows.
+-- popular: posts of authors with more followers do not make their followers' pages stale at once; TTL does.
+CREATE FUNCTION changelog.setting(name text, otherwise integer) RETURNS integer LANGUAGE sql STABLE AS $$
+    SELECT coalesce(nullif(current_setting('changelog.' || name, true), '')::integer, otherwise)
+$$;
+
+-- watch makes every statement that changes a table write tags, also in sessions that replicate. Of the table's rows that
 -- were inserted, deleted or updated (old and new), each gives the tags of the expressions in tags, or none where one is
--- NULL. Given columns, an update counts only where one of them changed; tags may then use no others. It writes one
--- trigger function for the table and group, so that every query in it is planned once.
+-- NULL. TRUNCATE, and a statement with many rows, write the wildcards of the types ('profile:*', on which every entry with
+-- a tag of the type depends). Given columns, an update counts only where one of them changed; tags may then use no others.
+-- It makes one trigger function for the table and types, so that each statement in it is planned once.
 CREATE PROCEDURE changelog.watch(watched regclass, types text[], tags text, columns text DEFAULT NULL)
 LANGUAGE plpgsql AS $body$
 DECLARE
@@ -80,19 +67,28 @@ BEGIN
         CREATE FUNCTION %1$s() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         DECLARE
-            enough integer := (SELECT many + 1 FROM changelog.settings);
-            tags text[];
+            many CONSTANT integer := changelog.setting('many', 1000);
         BEGIN
-            IF TG_OP = 'INSERT' THEN
-                tags := ARRAY(SELECT t FROM added, unnest(ARRAY[%2$s]) t LIMIT enough);
+            IF TG_OP = 'UPDATE' THEN
+                IF (SELECT count(*) FROM (SELECT FROM added LIMIT many + 1) a) <= many THEN
+                    INSERT INTO changelog.outbox (tag)
+                    SELECT DISTINCT t FROM (%3$s) changed, unnest(ARRAY[%2$s]) t WHERE t IS NOT NULL;
+                    RETURN NULL;
+                END IF;
+            ELSIF TG_OP = 'INSERT' THEN
+                IF (SELECT count(*) FROM (SELECT FROM added LIMIT many + 1) a) <= many THEN
+                    INSERT INTO changelog.outbox (tag)
+                    SELECT DISTINCT t FROM added, unnest(ARRAY[%2$s]) t WHERE t IS NOT NULL;
+                    RETURN NULL;
+                END IF;
             ELSIF TG_OP = 'DELETE' THEN
-                tags := ARRAY(SELECT t FROM removed, unnest(ARRAY[%2$s]) t LIMIT enough);
-            ELSIF TG_OP = 'UPDATE' THEN
-                IF (SELECT count(*) FROM (SELECT FROM added LIMIT enough) a) < enough THEN
-                    tags := ARRAY(SELECT t FROM (%3$s) changed, unnest(ARRAY[%2$s]) t LIMIT enough);
+                IF (SELECT count(*) FROM (SELECT FROM removed LIMIT many + 1) r) <= many THEN
+                    INSERT INTO changelog.outbox (tag)
+                    SELECT DISTINCT t FROM removed, unnest(ARRAY[%2$s]) t WHERE t IS NOT NULL;
+                    RETURN NULL;
                 END IF;
             END IF;
-            PERFORM changelog.note(%4$L, tags);
+            INSERT INTO changelog.outbox (tag) SELECT t || ':*' FROM unnest(%4$L::text[]) t;
             RETURN NULL;
         END $$
         $function$, tagger, tags, CASE WHEN columns IS NULL THEN 'TABLE removed UNION ALL TABLE added' ELSE format(

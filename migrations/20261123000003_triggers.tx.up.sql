@@ -13,8 +13,8 @@ CALL changelog.watch('categories', '{category}', $$'category:' || slug$$);
 -- Whether an author's posts make the pages of followers stale at once. Those of very popular ones reach them by TTL:
 -- one post would empty the pages of a tenth of all viewers.
 CREATE FUNCTION changelog.reaches_followers(author bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT followers FROM public.profile_counts WHERE profile_id = author), 0) <= popular
-    FROM changelog.settings
+    SELECT coalesce((SELECT followers FROM public.profile_counts WHERE profile_id = author), 0)
+        <= changelog.setting('popular', 10000)
 $$;
 
 -- A post's own tag goes with every change. An author's list and the followers' pages hold ids: they change when posts
