@@ -33,7 +33,6 @@ type ResolverRoot interface {
 	Post() PostResolver
 	Profile() ProfileResolver
 	Query() QueryResolver
-	Session() SessionResolver
 	Viewer() ViewerResolver
 }
 
@@ -294,9 +293,6 @@ type QueryResolver interface {
 	Viewer(ctx context.Context) (*models.Viewer, error)
 	Post(ctx context.Context, id models.ID) (*models.Post, error)
 	Config(ctx context.Context, platform models.Platform) (*models.Config, error)
-}
-type SessionResolver interface {
-	Current(ctx context.Context, obj *models.Session) (bool, error)
 }
 type ViewerResolver interface {
 	Profile(ctx context.Context, obj *models.Viewer) (*models.Profile, error)
@@ -1591,7 +1587,7 @@ enum Platform {
 }
 
 "One published version of the app's configuration on a platform. It never changes."
-type Config @cacheControl(maxAge: 86400) {
+type Config @cacheControl(maxAge: 86400) @cacheTag(format: "config:{$key.platform}") {
   "Where it applies."
   platform: Platform!
   "1 for the first, one more for each that follows."
@@ -5828,7 +5824,7 @@ func (ec *executionContext) _Session_current(ctx context.Context, field graphql.
 			return ec.fieldContext_Session_current(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return ec.Resolvers.Session().Current(ctx, obj)
+			return obj.Current, nil
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
@@ -5839,7 +5835,7 @@ func (ec *executionContext) _Session_current(ctx context.Context, field graphql.
 	)
 }
 func (ec *executionContext) fieldContext_Session_current(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Session", field, true, true, "Boolean")
+	return graphql.NewScalarFieldContext("Session", field, false, false, "Boolean")
 }
 
 func (ec *executionContext) _Settings_theme(ctx context.Context, field graphql.CollectedField, obj *models.Settings) (ret graphql.Marshaler) {
@@ -9600,34 +9596,33 @@ func (ec *executionContext) _Session(ctx context.Context, sel ast.SelectionSet, 
 		case "id":
 			out.Values[i] = ec._Session_id(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
+				out.Invalids++
 			}
 		case "device":
 			out.Values[i] = ec._Session_device(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
+				out.Invalids++
 			}
 		case "createdAt":
 			out.Values[i] = ec._Session_createdAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
+				out.Invalids++
 			}
 		case "lastSeenAt":
 			out.Values[i] = ec._Session_lastSeenAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
+				out.Invalids++
 			}
 		case "expiresAt":
 			out.Values[i] = ec._Session_expiresAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
-				atomic.AddUint32(&out.Invalids, 1)
+				out.Invalids++
 			}
 		case "current":
-			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
-				true, true,
-				func(ctx context.Context) graphql.Marshaler {
-					return ec._Session_current(ctx, field, obj)
-				})
+			out.Values[i] = ec._Session_current(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}

@@ -46,6 +46,8 @@ type Session struct {
 	CreatedAt  time.Time `bun:",nullzero,default:now()" cbor:"5,keyasint"`
 	LastSeenAt time.Time `bun:",nullzero,default:now()" cbor:"6,keyasint"`
 	ExpiresAt  time.Time `cbor:"7,keyasint"`
+	// Current is set on copies, for the viewer who asks.
+	Current bool `bun:"-" cbor:"-"`
 }
 
 // Settings is what a viewer chose for the app.

@@ -1,0 +1,40 @@
+package cache
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tolerance is how many faults in a row put Redis out of use. One fault is often a connection that a restart of Redis
+// closed; without a limit, each request during an outage would wait for its whole budget.
+const tolerance = 5
+
+// breaker counts faults in a row.
+type breaker struct {
+	faults atomic.Int32
+	open   atomic.Bool
+}
+
+// failed counts a fault and reports whether it is the one that opened the breaker.
+func (b *breaker) failed() bool {
+	return b.faults.Add(1) >= tolerance && b.open.CompareAndSwap(false, true)
+}
+
+func (b *breaker) succeeded() {
+	if b.faults.Load() != 0 {
+		b.faults.Store(0)
+	}
+}
+
+func (b *breaker) close() {
+	b.faults.Store(0)
+	b.open.Store(false)
+}
+
+// isReply tells an answer of Redis, such as "no such key" or an error reply, from a failure to get one.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}

@@ -1,0 +1,137 @@
+// Package cache keeps values with the log position they were read as of, and knows which are still fresh.
+//
+// A Kind is one sort of value: it has a TTL, a way to name its keys and a way to load them. Reading one goes through
+// Redis, then, for the keys that Redis lacks, through a lock that lets one process load while the others wait, and at
+// last to the source. A fault of the cache is never an error of a read: the value then comes from the source.
+package cache
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Options says where a Cache keeps its entries and how long it waits for them. Only Redis has no default.
+type Options struct {
+	// Redis holds the entries. Its client must have ContextTimeoutEnabled, or the budgets below are not kept.
+	Redis redis.UniversalClient
+	// Service begins every key. Default "freshet".
+	Service string
+	// Freshness is what this process knows of the change log. Kinds with tags are cached only while it is granted.
+	// Default: a log that never grants.
+	Freshness *Log
+	// Observer is told of each batch. Default: nobody.
+	Observer Observer
+	// ReadBudget bounds a round trip that a reader waits for. Default 50 ms.
+	ReadBudget time.Duration
+	// WriteBudget bounds a round trip that stores or removes. Default 250 ms.
+	WriteBudget time.Duration
+	// Lease is how long a lock outlives a holder that died; a living holder renews it. Default 1 s.
+	Lease time.Duration
+	// Log is told when the cache goes out of use and when it is back. Default: slog.Default().
+	Log *slog.Logger
+	// Now tells the time. Default time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.Service == "" {
+		o.Service = "freshet"
+	}
+	if o.Freshness == nil {
+		o.Freshness = NewLog(nil)
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
+	if o.ReadBudget == 0 {
+		o.ReadBudget = 50 * time.Millisecond
+	}
+	if o.WriteBudget == 0 {
+		o.WriteBudget = 250 * time.Millisecond
+	}
+	if o.Lease == 0 {
+		o.Lease = time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Cache is one process's way to the shared entries. It is safe for concurrent use; Close ends what it runs in the
+// background.
+type Cache struct {
+	Options
+	breaker breaker
+	ctx     context.Context // ends with Close; for work that outlives the request that began it
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+}
+
+// New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.
+func New(o Options) *Cache {
+	c := &Cache{Options: o.withDefaults()}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Close stops background work and waits for it. Loads that have begun are given up.
+func (c *Cache) Close() {
+	c.cancel()
+	c.work.Wait()
+}
+
+// Available tells whether Redis is in use, or given up for the moment after repeated faults.
+func (c *Cache) Available() bool { return !c.breaker.open.Load() }
+
+// pipe sends the commands that queue adds in one round trip and reports whether Redis answered. Each command carries
+// its own result; an error that Redis itself replied is one of those, and not a fault of Redis.
+func (c *Cache) pipe(ctx context.Context, budget time.Duration, queue func(redis.Pipeliner)) bool {
+	if !c.Available() {
+		return false
+	}
+	bounded, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	pipe := c.Redis.Pipeline()
+	queue(pipe)
+	_, err := pipe.Exec(bounded)
+	if err == nil || isReply(err) {
+		c.breaker.succeeded()
+		return true
+	}
+	if ctx.Err() == nil && c.breaker.failed() {
+		c.Log.Warn("cache: Redis is out of use", "error", err)
+		c.work.Go(c.probe)
+	}
+	return false
+}
+
+// probe asks Redis for a sign of life until it gives two in a row, and then lets traffic back.
+func (c *Cache) probe() {
+	const pause = 200 * time.Millisecond
+	timer := time.NewTicker(pause)
+	defer timer.Stop()
+	for good := 0; good < 2; {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, c.ReadBudget)
+		if c.Redis.Ping(ctx).Err() == nil {
+			good++
+		} else {
+			good = 0
+		}
+		cancel()
+	}
+	c.breaker.close()
+	c.Log.Info("cache: Redis is back in use")
+}

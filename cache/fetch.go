@@ -1,0 +1,165 @@
+package cache
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// fetch brings keys from the source into Redis, as the only one that does so among all processes: it loads the keys
+// whose locks it gets, and waits for those whose locks others hold. It holds no lock while it waits for one.
+type fetch[K comparable, V any] struct {
+	kind       *Kind[K, V]
+	names      map[K]string
+	token      string
+	todo       []K
+	values     map[K]V
+	loaded     int
+	roundTrips int
+	err        error
+}
+
+func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) *fetch[K, V] {
+	return &fetch[K, V]{kind: k, names: names, token: newToken(), todo: keys, values: make(map[K]V, len(keys))}
+}
+
+func (f *fetch[K, V]) run() error {
+	const shortest, longest = time.Millisecond, 20 * time.Millisecond
+	pause := shortest
+	deadline := time.Now().Add(f.patience())
+	for {
+		won, lost, ok := f.acquire()
+		if !ok {
+			return f.load(f.todo, false)
+		}
+		if len(won) > 0 {
+			if err := f.load(won, true); err != nil {
+				return err
+			}
+		}
+		f.todo = lost
+		if len(lost) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return f.load(lost, false)
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-f.kind.cache.ctx.Done():
+			return f.kind.cache.ctx.Err()
+		}
+		pause = min(2*pause, longest)
+	}
+}
+
+// patience is how long to wait for another's load: a few times what loads take of late. A holder that has died is
+// noticed sooner, when its lock lapses.
+func (f *fetch[K, V]) patience() time.Duration {
+	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))
+}
+
+// acquire tries, in one round trip, to lock each key and then reads its entry: whoever held the lock before may have
+// just filled it. Entries found are kept, and their locks given back.
+func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
+	c := f.kind.cache
+	locks := make([]*redis.BoolCmd, len(f.todo))
+	entries := make([]*redis.StringCmd, len(f.todo))
+	f.roundTrips++
+	ok = c.pipe(c.ctx, c.ReadBudget, func(p pipeliner) {
+		for i, key := range f.todo {
+			locks[i] = p.SetNX(c.ctx, lockKey(f.names[key]), f.token, c.Lease)
+			entries[i] = p.Get(c.ctx, f.names[key])
+		}
+	})
+	if !ok {
+		return nil, nil, false
+	}
+	var spare []string
+	for i, key := range f.todo {
+		filled := f.take(key, entries[i])
+		switch {
+		case filled && locks[i].Val():
+			spare = append(spare, f.names[key])
+		case filled:
+		case locks[i].Val():
+			won = append(won, key)
+		default:
+			lost = append(lost, key)
+		}
+	}
+	c.release(c.ctx, f.token, spare)
+	return won, lost, true
+}
+
+func (f *fetch[K, V]) take(key K, reply *redis.StringCmd) bool {
+	raw, err := reply.Bytes()
+	if err != nil {
+		return false
+	}
+	value, found, why := f.kind.decode(f.names[key], raw)
+	if why == "" && found {
+		f.values[key] = value
+	}
+	return why == ""
+}
+
+// load reads keys from the source, and stores them if their locks are held.
+func (f *fetch[K, V]) load(keys []K, locked bool) error {
+	k, c := f.kind, f.kind.cache
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = f.names[key]
+	}
+	var held *lease
+	if locked {
+		held = c.hold(c.ctx, f.token, names)
+	}
+	done, err := k.loads.do(c.ctx, keys)
+	if locked {
+		held.end()
+	}
+	f.loaded += len(keys)
+	if err != nil {
+		if locked {
+			c.release(c.ctx, f.token, names)
+		}
+		return err
+	}
+	k.observeLoad(done.took)
+	for _, key := range keys {
+		if value, found := done.values[key]; found {
+			f.values[key] = value
+		}
+	}
+	if locked {
+		f.fill(keys, done)
+	}
+	return nil
+}
+
+// fill stores what was loaded and gives the locks back. Without a grant at its beginning a load has no as-of, and what
+// it read can be proved fresh by nobody.
+func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
+	k, c := f.kind, f.kind.cache
+	var calls []call
+	var spare []string
+	for _, key := range keys {
+		name := f.names[key]
+		e, ttl, err := k.entry(key, done)
+		if err != nil {
+			c.Log.Error("cache: can't be stored", "key", name, "error", err)
+		}
+		if err != nil || (k.Tags != nil && !done.granted) {
+			spare = append(spare, name)
+			continue
+		}
+		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, e.append(nil, name), ttl.Milliseconds()}})
+	}
+	if len(calls) > 0 {
+		f.roundTrips++
+		c.scripts(c.ctx, fillScript, calls)
+	}
+	c.release(c.ctx, f.token, spare)
+}

@@ -1,0 +1,130 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// lockKey stands beside the entry's key: the braces make a cluster put both in one slot.
+func lockKey(key string) string { return "{" + key + "}:lock" }
+
+// newToken names one holding of locks, so that nobody gives back another's.
+func newToken() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// Each script acts only for the holder of the lock, whose token it is given.
+var (
+	// fillScript stores an entry and gives the lock back. A holder that has lost its lock stores nothing: another may
+	// have stored something newer.
+	fillScript = redis.NewScript(`
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+return 1`)
+	releaseScript = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0`)
+	renewScript = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0`)
+)
+
+// call is one run of a script.
+type call struct {
+	keys []string
+	args []any
+}
+
+// scripts runs a script several times in one round trip, or two where Redis does not know it yet, and returns how many
+// runs answered 1.
+func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call) int {
+	replies := make([]*redis.Cmd, len(calls))
+	ok := c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+		for i, one := range calls {
+			replies[i] = script.EvalSha(ctx, p, one.keys, one.args...)
+		}
+	})
+	if !ok {
+		return 0
+	}
+	unknown := false
+	for _, reply := range replies {
+		unknown = unknown || redis.HasErrorPrefix(reply.Err(), "NOSCRIPT")
+	}
+	if unknown {
+		c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+			for i, one := range calls {
+				if redis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
+					replies[i] = script.Eval(ctx, p, one.keys, one.args...)
+				}
+			}
+		})
+	}
+	done := 0
+	for _, reply := range replies {
+		if n, err := reply.Int(); err == nil && n == 1 {
+			done++
+		}
+	}
+	return done
+}
+
+// lease holds locks under one token until release or fill gives them back; those of a process that dies lapse.
+type lease struct {
+	cache *Cache
+	token string
+	stop  chan struct{}
+	ended chan struct{}
+}
+
+// hold keeps the locks of keys, which token has taken, alive until end is called.
+func (c *Cache) hold(ctx context.Context, token string, keys []string) *lease {
+	l := &lease{cache: c, token: token, stop: make(chan struct{}), ended: make(chan struct{})}
+	go l.renew(ctx, keys)
+	return l
+}
+
+// end stops renewing, and waits for it: nothing touches the locks after.
+func (l *lease) end() {
+	close(l.stop)
+	<-l.ended
+}
+
+func (l *lease) renew(ctx context.Context, keys []string) {
+	defer close(l.ended)
+	tick := time.NewTicker(l.cache.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		calls := make([]call, len(keys))
+		for i, key := range keys {
+			calls[i] = call{[]string{lockKey(key)}, []any{l.token, l.cache.Lease.Milliseconds()}}
+		}
+		l.cache.scripts(ctx, renewScript, calls)
+	}
+}
+
+// release gives locks back without storing anything.
+func (c *Cache) release(ctx context.Context, token string, keys []string) {
+	if len(keys) == 0 {
+		return
+	}
+	calls := make([]call, len(keys))
+	for i, key := range keys {
+		calls[i] = call{[]string{lockKey(key)}, []any{token}}
+	}
+	c.scripts(ctx, releaseScript, calls)
+}

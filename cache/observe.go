@@ -1,0 +1,57 @@
+package cache
+
+import (
+	"context"
+	"time"
+)
+
+// Observer is told of each batch once it has ended, on the reader's goroutine: it must be quick and safe for concurrent
+// use.
+type Observer interface {
+	Observe(ctx context.Context, b Batch)
+}
+
+// Batch is what one read of several keys of a kind came to.
+type Batch struct {
+	Kind string
+	// Keys is how many different keys were asked for. Each is a hit or was missed at least once.
+	Keys int
+	// Hits were answered from Redis at first sight, known absences included.
+	Hits int
+	// Misses counts the others by reason; nil if there were none.
+	Misses map[Reason]int
+	// Loaded is how many keys this batch had read from the source, and LoadTook how long that took, waiting included.
+	Loaded   int
+	LoadTook time.Duration
+	// RoundTrips to Redis that the reader waited for.
+	RoundTrips int
+	// Took is the whole of it.
+	Took time.Duration
+	// Err is why the read failed, if it did. Faults of the cache are not failures.
+	Err error
+}
+
+// Reason is why a key was not answered from the cache.
+type Reason string
+
+// The reasons.
+const (
+	absent      Reason = "absent"
+	expired     Reason = "expired"
+	foreign     Reason = "foreign"     // corrupt, of another format, or another key's
+	unavailable Reason = "unavailable" // Redis was out of use
+)
+
+func (b *Batch) miss(why Reason, n int) {
+	if n == 0 {
+		return
+	}
+	if b.Misses == nil {
+		b.Misses = make(map[Reason]int)
+	}
+	b.Misses[why] += n
+}
+
+type nobody struct{}
+
+func (nobody) Observe(context.Context, Batch) {}

@@ -1,0 +1,213 @@
+package cache
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+type pipeliner = redis.Pipeliner
+
+// read is one call of Many on its way: found grows, left shrinks.
+type read[K comparable, V any] struct {
+	kind  *Kind[K, V]
+	found map[K]V
+	left  []K
+	names map[K]string
+	batch Batch
+}
+
+func newRead[K comparable, V any](k *Kind[K, V], keys []K) *read[K, V] {
+	r := &read[K, V]{
+		kind:  k,
+		found: make(map[K]V, len(keys)),
+		left:  make([]K, 0, len(keys)),
+		names: make(map[K]string, len(keys)),
+	}
+	for _, key := range keys {
+		if _, again := r.names[key]; !again {
+			r.names[key] = k.name(key)
+			r.left = append(r.left, key)
+		}
+	}
+	r.batch = Batch{Kind: k.Name, Keys: len(r.left)}
+	return r
+}
+
+// run answers from Redis, then fetches what nobody in this process is fetching yet, then waits for what others fetch
+// and looks again: their values themselves may be older than a write that was answered before this read began, what they
+// stored is checked like any entry.
+func (r *read[K, V]) run(ctx context.Context) error {
+	const rounds = 4 // a key that is invalidated again and again is read from the source after that
+	for round := range rounds {
+		if !r.lookup(ctx, round == 0) {
+			break
+		}
+		if len(r.left) == 0 {
+			return nil
+		}
+		mine, theirs, waits := r.kind.claim(r.left)
+		if len(mine) > 0 {
+			if err := r.fetch(ctx, mine); err != nil {
+				return err
+			}
+		}
+		r.left = theirs
+		if len(theirs) == 0 {
+			return nil
+		}
+		if failed, err := await(ctx, waits); err != nil {
+			return err
+		} else if failed {
+			break
+		}
+	}
+	return r.around(ctx)
+}
+
+// lookup takes what Redis has of the keys left, in one round trip; false if Redis can't be asked.
+func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
+	if len(r.left) == 0 {
+		return true
+	}
+	if !r.kind.usable() {
+		r.batch.miss(unavailable, len(r.left))
+		return false
+	}
+	replies := make([]*redis.StringCmd, len(r.left))
+	r.batch.RoundTrips++
+	ok := r.kind.cache.pipe(ctx, r.kind.cache.ReadBudget, func(p pipeliner) {
+		for i, key := range r.left {
+			replies[i] = p.Get(ctx, r.names[key])
+		}
+	})
+	if !ok {
+		r.batch.miss(unavailable, len(r.left))
+		return false
+	}
+	left := r.left[:0]
+	for i, key := range r.left {
+		why := r.take(key, replies[i])
+		if why == "" {
+			if first {
+				r.batch.Hits++
+			}
+			continue
+		}
+		if first {
+			r.batch.miss(why, 1)
+		}
+		left = append(left, key)
+	}
+	r.left = left
+	return true
+}
+
+// take uses what Redis replied for a key, or says why it can't.
+func (r *read[K, V]) take(key K, reply *redis.StringCmd) Reason {
+	raw, err := reply.Bytes()
+	if err != nil {
+		return absent
+	}
+	value, found, why := r.kind.decode(r.names[key], raw)
+	if why == "" && found {
+		r.found[key] = value
+	}
+	return why
+}
+
+// around reads what is left from the source and leaves Redis alone.
+func (r *read[K, V]) around(ctx context.Context) error {
+	start := time.Now()
+	done, err := r.kind.loads.do(ctx, r.left)
+	r.batch.Loaded += len(r.left)
+	r.batch.LoadTook += time.Since(start)
+	if err != nil {
+		return err
+	}
+	r.keep(r.left, done.values)
+	r.left = nil
+	return nil
+}
+
+func (r *read[K, V]) keep(keys []K, values map[K]V) {
+	for _, key := range keys {
+		if value, found := values[key]; found {
+			r.found[key] = value
+		}
+	}
+}
+
+// fetch has keys, which this read has claimed, brought in on a goroutine of their own, so that others who wait for them
+// get them even if ctx ends.
+func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
+	start := time.Now()
+	f := newFetch(r.kind, keys, r.names)
+	done := make(chan struct{})
+	r.kind.cache.work.Go(func() {
+		defer close(done)
+		f.err = f.run()
+		r.kind.land(keys, f.err != nil)
+	})
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	r.batch.Loaded += f.loaded
+	r.batch.LoadTook += time.Since(start)
+	r.batch.RoundTrips += f.roundTrips
+	if f.err != nil {
+		return f.err
+	}
+	r.keep(keys, f.values)
+	return nil
+}
+
+// flight is a fetch that others may wait for.
+type flight struct {
+	done   chan struct{}
+	failed bool
+}
+
+// claim divides keys into those that the caller must now fetch, and those that a fetch is under way for.
+func (k *Kind[K, V]) claim(keys []K) (mine, theirs []K, waits []*flight) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	own := &flight{done: make(chan struct{})}
+	for _, key := range keys {
+		if other := k.flights[key]; other != nil && other != own {
+			theirs, waits = append(theirs, key), append(waits, other)
+			continue
+		}
+		k.flights[key] = own
+		mine = append(mine, key)
+	}
+	return mine, theirs, waits
+}
+
+// land ends the flight of keys that were claimed together.
+func (k *Kind[K, V]) land(keys []K, failed bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	own := k.flights[keys[0]]
+	for _, key := range keys {
+		delete(k.flights, key)
+	}
+	own.failed = failed
+	close(own.done)
+}
+
+// await waits for flights to end and reports whether one failed.
+func await(ctx context.Context, waits []*flight) (failed bool, err error) {
+	for _, other := range waits {
+		select {
+		case <-other.done:
+			failed = failed || other.failed
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return failed, nil
+}

@@ -1,0 +1,54 @@
+package resolvers
+
+import (
+	"context"
+
+	"freshet/internal/auth"
+	"freshet/internal/store"
+	"freshet/models"
+)
+
+func (queries) Feed(
+	ctx context.Context, first *int, after *string, filter *models.FeedFilter, order models.FeedOrder,
+) (*models.PostConnection, error) {
+	key, err := store.NewFeedKey(auth.Viewer(ctx).ID, first, after, filter, order)
+	if err != nil {
+		return nil, err
+	}
+	page, err := load(ctx, from(ctx).feed, key)
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, page, from(ctx).post, after != nil)
+}
+
+func (queries) Profile(ctx context.Context, id models.ID) (*models.Profile, error) {
+	return load(ctx, from(ctx).profile, id)
+}
+
+func (queries) ProfileByHandle(ctx context.Context, handle string) (*models.Profile, error) {
+	id, err := load(ctx, from(ctx).handle, models.NormalHandle(handle))
+	if err != nil || id == 0 {
+		return nil, err
+	}
+	return load(ctx, from(ctx).profile, id)
+}
+
+func (queries) Viewer(ctx context.Context) (*models.Viewer, error) { return auth.Viewer(ctx), nil }
+
+func (queries) Post(ctx context.Context, id models.ID) (*models.Post, error) {
+	return load(ctx, from(ctx).post, id)
+}
+
+func (r queries) Config(ctx context.Context, platform models.Platform) (*models.Config, error) {
+	return r.config(ctx, platform)
+}
+
+// config follows the small kind that says which version is current to the version's own entry.
+func (*Resolver) config(ctx context.Context, platform models.Platform) (*models.Config, error) {
+	version, err := load(ctx, from(ctx).currentConfig, platform)
+	if err != nil || version == 0 {
+		return nil, err
+	}
+	return load(ctx, from(ctx).config, store.ConfigKey{Platform: platform, Version: version})
+}
