@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+
+	"freshet/cache"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// CacheMetrics exports what the cache observes, by kind. It is safe for concurrent use.
+type CacheMetrics struct {
+	hits         *prometheus.CounterVec
+	misses       *prometheus.CounterVec
+	loads        *prometheus.CounterVec
+	roundTrips   *prometheus.CounterVec
+	batchSeconds *prometheus.HistogramVec
+	loadSeconds  *prometheus.HistogramVec
+}
+
+var _ cache.Observer = (*CacheMetrics)(nil)
+
+// NewCacheMetrics registers them: give the same registry to the Server. A registry takes them once.
+func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Name: name, Help: help, Buckets: latencyBuckets()}, []string{"kind"})
+	}
+	m := &CacheMetrics{
+		hits:         counter("freshet_cache_hits_total", "Keys answered from the cache.", "kind", "tier"),
+		misses:       counter("freshet_cache_misses_total", "Keys not answered from the cache, by reason.", "kind", "reason"),
+		loads:        counter("freshet_cache_loads_total", "Keys read from the source: ok or error.", "kind", "outcome"),
+		roundTrips:   counter("freshet_cache_round_trips_total", "Round trips to Redis that readers waited for.", "kind"),
+		batchSeconds: histogram("freshet_cache_batch_duration_seconds", "Reads of a batch of keys, from wherever they came."),
+		loadSeconds:  histogram("freshet_cache_load_duration_seconds", "Reads from the source in batches that needed it."),
+	}
+	return m, register(registry, m.hits, m.misses, m.loads, m.roundTrips, m.batchSeconds, m.loadSeconds)
+}
+
+// Observe counts a batch.
+func (m *CacheMetrics) Observe(_ context.Context, b cache.Batch) {
+	m.hits.WithLabelValues(b.Kind, "redis").Add(float64(b.Hits))
+	for reason, n := range b.Misses {
+		m.misses.WithLabelValues(b.Kind, string(reason)).Add(float64(n))
+	}
+	switch {
+	case b.Err != nil:
+		m.loads.WithLabelValues(b.Kind, "error").Add(float64(max(b.Loaded, 1)))
+	case b.Loaded > 0:
+		m.loads.WithLabelValues(b.Kind, "ok").Add(float64(b.Loaded))
+	}
+	m.roundTrips.WithLabelValues(b.Kind).Add(float64(b.RoundTrips))
+	m.batchSeconds.WithLabelValues(b.Kind).Observe(b.Took.Seconds())
+	if b.Loaded > 0 {
+		m.loadSeconds.WithLabelValues(b.Kind).Observe(b.LoadTook.Seconds())
+	}
+}
