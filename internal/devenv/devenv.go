@@ -8,8 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 )
 
 // Options says where an Env keeps its data.
@@ -44,7 +43,8 @@ type Env struct {
 }
 
 // Open locks the data directory, stops what a killed run left behind, and starts both servers at the same time.
-// The context bounds the start only: the servers run until Close. Every error is one sentence fit for a terminal.
+// The context bounds the start only: the servers run until Close. Every error is a
+// sentence fit for a terminal; two servers that fail make two lines.
 func Open(ctx context.Context, opts Options) (*Env, error) {
 	opts = opts.withDefaults()
 	dir, err := filepath.Abs(opts.Dir)
@@ -71,16 +71,16 @@ func (e *Env) start(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
-	var group errgroup.Group
-	group.Go(func() (err error) {
-		e.Postgres, err = StartPostgres(ctx, PostgresOptions{Dir: e.Dir, Log: opts.Log})
-		return err
+	var wg sync.WaitGroup
+	var postgresErr, redisErr error
+	wg.Go(func() {
+		e.Postgres, postgresErr = StartPostgres(ctx, PostgresOptions{Dir: e.Dir, Log: opts.Log})
 	})
-	group.Go(func() (err error) {
-		e.Redis, err = StartRedis(ctx, RedisOptions{Dir: e.Dir, Log: opts.Log})
-		return err
+	wg.Go(func() {
+		e.Redis, redisErr = StartRedis(ctx, RedisOptions{Dir: e.Dir, Log: opts.Log})
 	})
-	return group.Wait()
+	wg.Wait()
+	return errors.Join(postgresErr, redisErr)
 }
 
 // Close stops Redis, then PostgreSQL, removes dev.json and gives the data directory free. When the context ends

@@ -20,28 +20,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"freshet/internal/devenv"
+	"freshet/internal/testenv"
 )
-
-// dataDir is a directory that PostgreSQL's account can enter also when the tests run as root, unlike t.TempDir.
-func dataDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "freshet-devenv-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { remove(t, dir) })
-	return dir
-}
-
-// remove also stops servers that a failed test left running.
-func remove(t *testing.T, dir string) {
-	if err := errors.Join(devenv.Remove(context.Background(), dir), os.RemoveAll(dir)); err != nil {
-		t.Error(err)
-	}
-}
 
 const victimVariable = "FRESHET_TEST_VICTIM"
 
@@ -50,7 +30,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(victimVariable); dir != "" {
 		victim(dir)
 	}
-	os.Exit(m.Run())
+	testenv.Main(m)
 }
 
 func victim(dir string) {
@@ -148,7 +128,7 @@ func redisClient(t *testing.T, url string) *redis.Client {
 
 func TestOpen(t *testing.T) {
 	t.Parallel()
-	env := open(t, devenv.Options{Dir: dataDir(t)})
+	env := open(t, devenv.Options{Dir: testenv.DataDir(t)})
 	t.Run("RunsAsDescribed", func(t *testing.T) { testSettings(t, env) })
 	t.Run("RefusesStrangers", func(t *testing.T) { testStrangers(t, env) })
 	t.Run("SecondOnSameDirectory", func(t *testing.T) {
@@ -216,7 +196,7 @@ func testInfo(t *testing.T, env *devenv.Env) {
 
 func TestOpen_KeepsDataUntilReset(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := testenv.DataDir(t)
 	env := open(t, devenv.Options{Dir: dir})
 	createTable(t, env.Postgres.URL)
 	for _, run := range []struct {
@@ -236,7 +216,7 @@ func TestOpen_KeepsDataUntilReset(t *testing.T) {
 // A database is unfinished when its creation was killed. It is foreign when another version has made it.
 func TestOpen_UnfinishedOrForeignDatabase(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := testenv.DataDir(t)
 	unfinished := filepath.Join(dir, "postgres", "data.new")
 	if err := os.MkdirAll(unfinished, 0o700); err != nil {
 		t.Fatal(err)
@@ -268,7 +248,11 @@ func TestOpen_DirectoryClosedToPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(home, "data")
-	t.Cleanup(func() { remove(t, dir) })
+	t.Cleanup(func() {
+		if err := devenv.Remove(context.Background(), dir); err != nil {
+			t.Error(err)
+		}
+	})
 	env := open(t, devenv.Options{Dir: dir})
 	createTable(t, env.Postgres.URL)
 	if got, want := env.Postgres.Moved, os.Getuid() == 0; got != want {
@@ -285,7 +269,7 @@ func TestOpen_DirectoryClosedToPostgres(t *testing.T) {
 
 func TestOpen_AfterKill(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := testenv.DataDir(t)
 	first := startVictim(t, dir)
 	createTable(t, first.DatabaseURL)
 	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
@@ -318,7 +302,7 @@ func TestOpen_AfterKill(t *testing.T) {
 // Two servers over one directory do not happen under Open's lock, so the first must be a leftover.
 func TestStart_StopsLeftovers(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := testenv.DataDir(t)
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	pg := devenv.PostgresOptions{Dir: dir, Log: logger}
@@ -353,7 +337,7 @@ func TestStart_StopsLeftovers(t *testing.T) {
 
 func TestPostgres_KillAndRestart(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := testenv.DataDir(t)
 	pg, err := devenv.StartPostgres(t.Context(), devenv.PostgresOptions{Dir: dir, Settings: map[string]string{"work_mem": "5MB"}})
 	if err != nil {
 		t.Fatal(err)

@@ -103,13 +103,10 @@ func createDatabase(t testing.TB, from string) string {
 // database is enough, use Database.
 func Postgres(t testing.TB, settings map[string]string) *devenv.Postgres {
 	t.Helper()
-	p := current(t)
-	dir := filepath.Join(p.dir.path, fmt.Sprintf("postgres-%d", p.names.Add(1)))
-	pg, err := devenv.StartPostgres(t.Context(), devenv.PostgresOptions{Dir: dir, Settings: settings})
+	pg, err := devenv.StartPostgres(t.Context(), devenv.PostgresOptions{Dir: DataDir(t), Settings: settings})
 	if err != nil {
 		t.Fatal("testenv:", err)
 	}
-	t.Cleanup(func() { remove(t, dir) })
 	return pg
 }
 
@@ -117,14 +114,28 @@ func Postgres(t testing.TB, settings map[string]string) *devenv.Postgres {
 // redis.conf that add to devenv's or replace them; nil leaves those as they are.
 func Redis(t testing.TB, settings map[string]string) *devenv.Redis {
 	t.Helper()
-	p := current(t)
-	dir := filepath.Join(p.dir.path, fmt.Sprintf("redis-%d", p.names.Add(1)))
-	r, err := devenv.StartRedis(t.Context(), devenv.RedisOptions{Dir: dir, Settings: settings})
+	r, err := devenv.StartRedis(t.Context(), devenv.RedisOptions{Dir: DataDir(t), Settings: settings})
 	if err != nil {
 		t.Fatal("testenv:", err)
 	}
-	t.Cleanup(func() { remove(t, dir) })
 	return r
+}
+
+// DataDir makes a data directory for devenv, which PostgreSQL can enter also when root runs the tests. With the test
+// end the servers in it, paused ones too.
+func DataDir(t testing.TB) string {
+	t.Helper()
+	p := current(t)
+	dir := filepath.Join(p.dir.path, fmt.Sprintf("data-%d", p.names.Add(1)))
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		t.Fatal("testenv:", err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(devenv.Remove(context.Background(), dir), os.RemoveAll(dir)); err != nil {
+			t.Error("testenv:", err)
+		}
+	})
+	return dir
 }
 
 // SharedRedis returns the URL of a numbered database in a server that the tests of the binary share. Keys are the
@@ -148,13 +159,6 @@ func startSharedRedis(dir string) (*devenv.Redis, error) {
 		Dir:      filepath.Join(dir, "shared"),
 		Settings: map[string]string{"databases": strconv.Itoa(redisDatabases)},
 	})
-}
-
-// remove stops the server in dir, also when the test has paused it.
-func remove(t testing.TB, dir string) {
-	if err := errors.Join(devenv.Remove(context.Background(), dir), os.RemoveAll(dir)); err != nil {
-		t.Error("testenv:", err)
-	}
 }
 
 func withPath(address, path string) string {
