@@ -49,18 +49,20 @@ func hashOf(query string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+type statusRow struct {
+	name     string
+	request  request
+	statuses [3]int // GraphQL's type, application/json, anything
+	code     string // of the error, if there is no result
+	header   string // "Name: value" that must be there
+}
+
 // TestEndpoint_Statuses has the rows of the table of statuses; each runs with every kind of Accept.
 func TestEndpoint_Statuses(t *testing.T) {
 	t.Parallel()
 	s := start(t, &resolvers{}, nil)
 	post := func(body string) request { return request{method: "POST", header: []string{jsonBody}, body: body} }
-	rows := []struct {
-		name     string
-		request  request
-		statuses [3]int // GraphQL's type, application/json, anything
-		code     string // of the error, if there is no result
-		header   string // "Name: value" that must be there
-	}{
+	rows := []statusRow{
 		{"result", post(`{"query":"{__typename}"}`), [3]int{200, 200, 200}, "", "Cache-Control: no-store"},
 		{"result by GET", request{method: "GET", path: get("query", "{__typename}")}, [3]int{200, 200, 200}, "", ""},
 		{"parse error", post(`{"query":"{"}`), [3]int{400, 200, 400}, "GRAPHQL_PARSE_FAILED", ""},
@@ -97,38 +99,43 @@ func TestEndpoint_Statuses(t *testing.T) {
 		{"sessions unavailable", request{method: "POST", header: []string{jsonBody, "Authorization: Bearer unavailable"}, body: `{"query":"{__typename}"}`}, [3]int{503, 503, 503}, "SERVICE_UNAVAILABLE", "Retry-After: 1"},
 		{"sessions broken", request{method: "POST", header: []string{jsonBody, "Authorization: Bearer broken"}, body: `{"query":"{__typename}"}`}, [3]int{500, 500, 500}, "INTERNAL_SERVER_ERROR", ""},
 	}
-	types := []string{"application/graphql-response+json", "application/json", "application/json"}
 	for _, row := range rows {
 		for i, accept := range []string{acceptGraphQL, acceptJSON, acceptAny} {
 			t.Run(row.name+" "+accept, func(t *testing.T) {
 				t.Parallel()
 				r := row.request
 				r.header = append([]string{accept}, r.header...)
-				a := s.do(t, r)
-				if a.status != row.statuses[i] {
-					t.Errorf("status: got %d, want %d; body %s", a.status, row.statuses[i], a.body)
-				}
-				if got, want := a.header.Get("Content-Type"), types[i]+"; charset=utf-8"; got != want {
-					t.Errorf("Content-Type: got %q, want %q", got, want)
-				}
-				if name, want, given := strings.Cut(row.header, ": "); given && a.header.Get(name) != want {
-					t.Errorf("%s: got %q, want %q", name, a.header.Get(name), want)
-				}
-				if a.hasData(t) != (row.code == "") {
-					t.Errorf("data: got %v in %s, want %v", a.hasData(t), a.body, row.code == "")
-				}
-				if row.code == "" {
-					return
-				}
-				e := a.errorOf(t)
-				if e.Extensions["code"] != row.code {
-					t.Errorf("code: got %v, want %s", e.Extensions["code"], row.code)
-				}
-				if id := a.header.Get("X-Request-Id"); id == "" || e.Extensions["requestId"] != id {
-					t.Errorf("requestId: got %v, want the header's %q", e.Extensions["requestId"], id)
-				}
+				row.check(t, s.do(t, r), i)
 			})
 		}
+	}
+}
+
+// check compares with the row's column.
+func (row statusRow) check(t *testing.T, a answer, column int) {
+	t.Helper()
+	if a.status != row.statuses[column] {
+		t.Errorf("status: got %d, want %d; body %s", a.status, row.statuses[column], a.body)
+	}
+	types := []string{"application/graphql-response+json", "application/json", "application/json"}
+	if got, want := a.header.Get("Content-Type"), types[column]+"; charset=utf-8"; got != want {
+		t.Errorf("Content-Type: got %q, want %q", got, want)
+	}
+	if name, want, given := strings.Cut(row.header, ": "); given && a.header.Get(name) != want {
+		t.Errorf("%s: got %q, want %q", name, a.header.Get(name), want)
+	}
+	if a.hasData(t) != (row.code == "") {
+		t.Errorf("data: got %v in %s, want %v", a.hasData(t), a.body, row.code == "")
+	}
+	if row.code == "" {
+		return
+	}
+	e := a.errorOf(t)
+	if e.Extensions["code"] != row.code {
+		t.Errorf("code: got %v, want %s", e.Extensions["code"], row.code)
+	}
+	if id := a.header.Get("X-Request-Id"); id == "" || e.Extensions["requestId"] != id {
+		t.Errorf("requestId: got %v, want the header's %q", e.Extensions["requestId"], id)
 	}
 }
 
