@@ -1,0 +1,568 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"freshet/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// rig is a cache over a real Redis, a source that counts, and what the observer heard.
+type rig struct {
+	t     testing.TB
+	cache *Cache
+	redis *redis.Client
+	log   *Log
+	trips atomic.Int64
+
+	mu      sync.Mutex
+	rows    map[int]string
+	loads   [][]int
+	batches []Batch
+	now     time.Time
+	onLoad  func(keys []int) // runs in a load, after the rows were read
+}
+
+func newRig(t testing.TB, url string) *rig {
+	r := &rig{t: t, rows: map[int]string{}, log: NewLog(nil), now: time.Now(), onLoad: func([]int) {}}
+	r.log.Reset(Position{Epoch: 1})
+	r.log.Grant(r.log.Position(), math.MaxInt64)
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = -1
+	r.redis = redis.NewClient(o)
+	r.redis.AddHook(r)
+	r.cache = New(Options{
+		Redis: r.redis, Freshness: r.log, Observer: r, Now: r.clock, Lease: 300 * time.Millisecond,
+		ReadBudget: 2 * time.Second, WriteBudget: 2 * time.Second,
+	})
+	t.Cleanup(func() { r.cache.Close(); r.redis.Close() })
+	return r
+}
+
+func (r *rig) clock() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
+}
+
+func (r *rig) Observe(_ context.Context, b Batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.batches = append(r.batches, b)
+}
+
+// The rig is a hook of the client, to count round trips.
+func (r *rig) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (r *rig) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { r.trips.Add(1); return next(ctx, cmd) }
+}
+
+func (r *rig) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error { r.trips.Add(1); return next(ctx, cmds) }
+}
+
+func (r *rig) load(_ context.Context, keys []int) (map[int]string, error) {
+	r.mu.Lock()
+	values := map[int]string{}
+	for _, key := range keys {
+		if value, ok := r.rows[key]; ok {
+			values[key] = value
+		}
+	}
+	r.loads = append(r.loads, keys)
+	onLoad := r.onLoad
+	r.mu.Unlock()
+	onLoad(keys)
+	return values, nil
+}
+
+func (r *rig) write(key int, value string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rows[key] = value
+}
+
+// commit is a write as a mutation answers it: the log has told this process.
+func (r *rig) commit(key int, value string) {
+	r.write(key, value)
+	r.log.Apply(r.log.Position(), []string{fmt.Sprintf("row:%d", key)})
+	r.log.Grant(r.log.Position(), math.MaxInt64)
+}
+
+func (r *rig) kind() *Kind[int, string] { return NewKind(r.cache, r.options()) }
+
+func (r *rig) options() KindOptions[int, string] {
+	return KindOptions[int, string]{
+		Name: "row", TTL: time.Minute, Key: func(i int) string { return fmt.Sprint(i) }, Load: r.load,
+		Tags: func(i int, _ string, _ bool) []string { return []string{fmt.Sprintf("row:%d", i)} },
+	}
+}
+
+func (r *rig) want(k *Kind[int, string], want map[int]string, keys ...int) {
+	r.t.Helper()
+	got, err := k.Many(context.Background(), keys)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if !maps.Equal(got, want) {
+		r.t.Errorf("Many(%v): got %v, want %v", keys, got, want)
+	}
+}
+
+func (r *rig) wantLoads(want int) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.loads) != want {
+		r.t.Errorf("loads: got %v, want %d", r.loads, want)
+	}
+}
+
+func (r *rig) last() Batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.batches[len(r.batches)-1]
+}
+
+func (r *rig) setOnLoad(f func([]int)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onLoad = f
+}
+
+func TestMany_HitsMissesAndAbsences(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	r.want(k, map[int]string{1: "one"}, 1, 2, 1)
+	if b := r.last(); b.Keys != 2 || b.Hits != 0 || b.Misses[absent] != 2 || b.Loaded != 2 {
+		t.Errorf("cold: got %+v, want 2 keys, 2 absent, 2 loaded", b)
+	}
+	before := r.trips.Load()
+	r.want(k, map[int]string{1: "one"}, 1, 2)
+	if b := r.last(); b.Hits != 2 || b.Misses != nil || b.Loaded != 0 {
+		t.Errorf("warm: got %+v, want 2 hits and nothing else", b)
+	}
+	if got := r.trips.Load() - before; got != 1 {
+		t.Errorf("round trips of a warm batch: got %d, want 1", got)
+	}
+	r.write(3, "three")
+	r.want(k, map[int]string{1: "one", 3: "three"}, 1, 3)
+	if b := r.last(); b.Hits != 1 || b.Loaded != 1 {
+		t.Errorf("mixed: got %+v, want 1 hit, 1 loaded", b)
+	}
+	r.wantLoads(2)
+}
+
+func TestMany_ColdCostsThreeRoundTripsAndOneLoad(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.want(k, map[int]string{}, 0) // Redis learns the script
+	var keys []int
+	for i := 1; i <= 20; i++ {
+		keys = append(keys, i)
+		r.write(i, "row")
+	}
+	before := r.trips.Load()
+	if _, err := k.Many(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.trips.Load() - before; got != 3 {
+		t.Errorf("round trips of a cold batch of 20: got %d, want 3 (look, lock, fill)", got)
+	}
+	if b := r.last(); b.RoundTrips != 3 {
+		t.Errorf("RoundTrips: got %d, want 3", b.RoundTrips)
+	}
+	r.wantLoads(2)
+}
+
+func TestMany_StaleByTag(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "old")
+	r.want(k, map[int]string{1: "old"}, 1)
+	r.commit(1, "new")
+	r.want(k, map[int]string{1: "new"}, 1)
+	if b := r.last(); b.Misses["stale_tag"] != 1 {
+		t.Errorf("misses: got %v, want 1 stale_tag", b.Misses)
+	}
+	r.want(k, map[int]string{1: "new"}, 1)
+	r.wantLoads(2)
+}
+
+// A value that was read before a change and stored after it must not be served: the classic race of cache-aside.
+func TestMany_LateFillIsStale(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "old")
+	r.setOnLoad(func([]int) {
+		r.setOnLoad(func([]int) {})
+		r.commit(1, "new") // between the read of the row and the fill
+	})
+	r.want(k, map[int]string{1: "old"}, 1) // began before the change was answered
+	r.want(k, map[int]string{1: "new"}, 1)
+}
+
+// The negative control of the test above: as-of sampled after the read makes the same race visible.
+func TestMany_AsOfAfterReadIsCaught(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "old")
+	r.setOnLoad(func([]int) { r.setOnLoad(func([]int) {}); r.commit(1, "new") })
+	k.loads.begin = func() (Position, bool) {
+		p, ok := r.log.AsOf()
+		p.At++ // as if the change had already been seen
+		return p, ok
+	}
+	r.want(k, map[int]string{1: "old"}, 1)
+	r.want(k, map[int]string{1: "old"}, 1) // stale, as it must be with this fault
+}
+
+func TestMany_WithoutGrantLeavesRedisAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	r.log.Revoke()
+	r.want(k, map[int]string{1: "one"}, 1)
+	r.want(k, map[int]string{1: "one"}, 1)
+	if got := r.trips.Load(); got != 0 {
+		t.Errorf("round trips without a grant: got %d, want 0", got)
+	}
+	r.wantLoads(2)
+}
+
+func TestMany_TTLKindNeedsNoGrant(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	o := r.options()
+	o.Tags = nil
+	k := NewKind(r.cache, o)
+	r.log.Revoke()
+	r.write(1, "one")
+	r.want(k, map[int]string{1: "one"}, 1)
+	r.want(k, map[int]string{1: "one"}, 1)
+	r.wantLoads(1)
+	r.write(1, "two")
+	k.Forget(t.Context(), 1)
+	r.want(k, map[int]string{1: "two"}, 1)
+}
+
+func TestMany_ExpiresAtTheLatestAtTTL(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "old")
+	r.want(k, map[int]string{1: "old"}, 1)
+	ttl, err := r.redis.PTTL(t.Context(), "freshet:row:1").Result()
+	if err != nil || ttl > time.Minute || ttl < 50*time.Second {
+		t.Errorf("TTL: got %v, %v, want 54 s to 60 s", ttl, err)
+	}
+	r.write(1, "new")
+	r.mu.Lock()
+	r.now = r.now.Add(time.Minute)
+	r.mu.Unlock()
+	r.want(k, map[int]string{1: "new"}, 1)
+	if b := r.last(); b.Misses[expired] != 1 {
+		t.Errorf("misses: got %v, want 1 expired", b.Misses)
+	}
+}
+
+func TestMany_DamagedAndForeignValuesAreMisses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	r.write(2, "two")
+	r.want(k, map[int]string{1: "one", 2: "two"}, 1, 2)
+	good, err := r.redis.Get(t.Context(), "freshet:row:1").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := r.options()
+	other.TTL = time.Hour
+	for name, value := range map[string]string{
+		"empty":       "",
+		"text":        "hello",
+		"another key": must(r.redis.Get(t.Context(), "freshet:row:2").Result()),
+		"cut":         good[:len(good)-1],
+		"bit flip":    good[:len(good)-1] + string(good[len(good)-1]^1),
+		"next format": good[:1] + "\x02" + good[2:],
+		"header only": good[:headerSize],
+	} {
+		if err := r.redis.Set(t.Context(), "freshet:row:1", value, time.Minute).Err(); err != nil {
+			t.Fatal(err)
+		}
+		r.want(k, map[int]string{1: "one"}, 1)
+		if b := r.last(); b.Misses[foreign] != 1 {
+			t.Errorf("%s: got misses %v, want 1 foreign", name, b.Misses)
+		}
+	}
+	r.want(NewKind(r.cache, other), map[int]string{1: "one"}, 1)
+	if b := r.last(); b.Misses[foreign] != 1 {
+		t.Errorf("another policy: got misses %v, want 1 foreign", b.Misses)
+	}
+	if err := r.redis.Del(t.Context(), "freshet:row:1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.redis.LPush(t.Context(), "freshet:row:1", "a list").Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.want(k, map[int]string{1: "one"}, 1)
+}
+
+// 500 readers in three processes' worth of caches ask for one cold key whose load lasts until all have asked.
+func TestMany_HerdMakesOneLoad(t *testing.T) {
+	t.Parallel()
+	url := testenv.SharedRedis(t)
+	var rigs []*rig
+	var kinds []*Kind[int, string]
+	asked := make(chan struct{})
+	var loads, readers atomic.Int64
+	for range 3 {
+		r := newRig(t, url)
+		r.write(1, "one")
+		r.setOnLoad(func([]int) { loads.Add(1); <-asked })
+		rigs, kinds = append(rigs, r), append(kinds, r.kind())
+	}
+	const each = 167
+	var group sync.WaitGroup
+	for i, k := range kinds {
+		for range each {
+			group.Go(func() {
+				if readers.Add(1) == 3*each {
+					close(asked)
+				}
+				rigs[i].want(k, map[int]string{1: "one"}, 1)
+			})
+		}
+	}
+	group.Wait()
+	if got := loads.Load(); got != 1 {
+		t.Errorf("loads: got %d, want 1", got)
+	}
+}
+
+func TestMany_DeadHolderLapses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	if err := r.redis.Set(t.Context(), lockKey("freshet:row:1"), "dead", 100*time.Millisecond).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.want(k, map[int]string{1: "one"}, 1)
+	r.wantLoads(1)
+}
+
+// A living holder keeps its lock past the lease, however long the load takes.
+func TestMany_LongLoadKeepsItsLock(t *testing.T) {
+	t.Parallel()
+	url := testenv.SharedRedis(t)
+	a, b := newRig(t, url), newRig(t, url)
+	a.write(1, "one")
+	b.write(1, "one")
+	loading, finish := make(chan struct{}), make(chan struct{})
+	a.setOnLoad(func([]int) { close(loading); <-finish })
+	ka, kb := a.kind(), b.kind()
+	var group sync.WaitGroup
+	group.Go(func() { a.want(ka, map[int]string{1: "one"}, 1) })
+	<-loading
+	// The lock was renewed, and not only taken, once more time is left to it than at the beginning of this wait.
+	lock := lockKey("freshet:row:1")
+	for renewed := 0; renewed < 3; {
+		before := must(a.redis.PTTL(t.Context(), lock).Result())
+		after := must(a.redis.PTTL(t.Context(), lock).Result())
+		if after <= 0 {
+			t.Fatalf("time left to the lock of a running load: got %v", after)
+		}
+		if after > before {
+			renewed++
+		}
+	}
+	group.Go(func() { b.want(kb, map[int]string{1: "one"}, 1) })
+	close(finish)
+	group.Wait()
+	b.wantLoads(0)
+}
+
+func TestMany_ForgottenWhileLoadingIsNotStored(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	o := r.options()
+	o.Tags = nil
+	k := NewKind(r.cache, o)
+	r.write(1, "old")
+	r.setOnLoad(func([]int) {
+		r.setOnLoad(func([]int) {})
+		r.write(1, "new")
+		k.Forget(context.Background(), 1)
+	})
+	r.want(k, map[int]string{1: "old"}, 1)
+	r.want(k, map[int]string{1: "new"}, 1)
+}
+
+func TestLoads_NeverJoinARunningOne(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	o := r.options()
+	o.MaxLoads = 1
+	k := NewKind(r.cache, o)
+	r.log.Revoke() // every read goes to the source
+	r.write(1, "old")
+	loading, finish := make(chan struct{}), make(chan struct{})
+	r.setOnLoad(func([]int) { r.setOnLoad(func([]int) {}); close(loading); <-finish })
+	var group sync.WaitGroup
+	group.Go(func() { r.want(k, map[int]string{1: "old"}, 1) })
+	<-loading
+	r.write(1, "new")
+	for range 50 {
+		group.Go(func() { r.want(k, map[int]string{1: "new"}, 1) })
+	}
+	for waiting := 0; waiting < 50; {
+		k.loads.mu.Lock()
+		if waiting = 0; len(k.loads.queue) > 0 {
+			waiting = k.loads.queue[0].callers
+		}
+		k.loads.mu.Unlock()
+	}
+	close(finish)
+	group.Wait()
+	r.wantLoads(2)
+}
+
+func TestLoads_PanicFailsAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	o := r.options()
+	o.MaxLoads = 1
+	loading, finish := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	o.Load = func(ctx context.Context, keys []int) (map[int]string, error) {
+		once.Do(func() { close(loading); <-finish })
+		for _, key := range keys {
+			if key == 13 {
+				panic("thirteen")
+			}
+		}
+		return r.load(ctx, keys)
+	}
+	k := NewKind(r.cache, o)
+	r.log.Revoke()
+	r.write(1, "one")
+	var group sync.WaitGroup
+	group.Go(func() { r.want(k, map[int]string{1: "one"}, 1) })
+	<-loading
+	group.Go(func() { r.want(k, map[int]string{1: "one"}, 1) })
+	group.Go(func() {
+		_, err := k.Many(t.Context(), []int{13})
+		var panicked *panicError
+		if !errors.As(err, &panicked) {
+			t.Errorf("the panicking key: got %v, want its panic", err)
+		}
+	})
+	for joined := 0; joined < 2; {
+		k.loads.mu.Lock()
+		if joined = 0; len(k.loads.queue) > 0 {
+			joined = k.loads.queue[0].callers
+		}
+		k.loads.mu.Unlock()
+	}
+	close(finish)
+	group.Wait()
+}
+
+func TestMany_CancelledReaderLeavesTheLoadToOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	ctx, cancel := context.WithCancel(t.Context())
+	r.setOnLoad(func([]int) { cancel() })
+	if _, err := k.Many(ctx, []int{1}); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled read: got %v, want context.Canceled", err)
+	}
+	r.want(k, map[int]string{1: "one"}, 1)
+	r.wantLoads(1)
+}
+
+func TestCache_RedisAwayAndBack(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t, nil)
+	r := newRig(t, server.URL)
+	r.cache.ReadBudget = 100 * time.Millisecond
+	k := r.kind()
+	r.write(1, "one")
+	r.want(k, map[int]string{1: "one"}, 1)
+	server.Pause()
+	for r.cache.Available() {
+		r.want(k, map[int]string{1: "one"}, 1)
+	}
+	if b := r.last(); b.Misses[unavailable] != 1 {
+		t.Errorf("misses: got %v, want 1 unavailable", b.Misses)
+	}
+	before := r.trips.Load()
+	r.want(k, map[int]string{1: "one"}, 1)
+	if b := r.last(); b.RoundTrips != 0 {
+		t.Errorf("round trips while out of use: got %d (%d in all), want 0", b.RoundTrips, r.trips.Load()-before)
+	}
+	server.Resume()
+	for !r.cache.Available() {
+		r.want(k, map[int]string{1: "one"}, 1)
+	}
+	r.want(k, map[int]string{1: "one"}, 1)
+	if b := r.last(); b.Hits != 1 {
+		t.Errorf("once it is back: got %+v, want a hit", b)
+	}
+}
+
+func TestName_LongVariantsAreHashed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	o := KindOptions[string, string]{Name: "feed", Key: strings.Clone}
+	k := NewKind(r.cache, o)
+	if got, want := k.name("user:42:first=20"), "freshet:feed:user:42:first=20"; got != want {
+		t.Errorf("short name: got %q, want %q", got, want)
+	}
+	long := "user:42:after=" + strings.Repeat("x", 500)
+	if got := k.name(long); len(got) > 200 || got == k.name(long+"y") {
+		t.Errorf("long names: got %q and %q, want short and different ones", got, k.name(long+"y"))
+	}
+}
+
+func FuzzParseEntry(f *testing.F) {
+	e := entry{shape: 7, asOf: Position{1, 2}, filled: time.UnixMilli(3), expires: time.UnixMilli(4), tags: []string{"a:1"}, payload: []byte("p")}
+	f.Add(e.append(nil, "key"))
+	f.Add([]byte{magic, format})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, ok := parseEntry("key", raw)
+		if !ok {
+			return
+		}
+		if again := got.append(nil, "key"); string(again) != string(raw) && raw[2] <= flagAbsent {
+			t.Errorf("written again: got %x, want %x", again, raw)
+		}
+	})
+}
