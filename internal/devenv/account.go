@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -45,7 +46,7 @@ func (a *account) own(path string) error {
 	if a == nil {
 		return nil
 	}
-	return os.Chown(path, a.uid, a.gid)
+	return os.Lchown(path, a.uid, a.gid)
 }
 
 // canEnter asks the kernel, which knows about every parent directory, ACLs and mounts.
@@ -102,7 +103,7 @@ func findHome(dir string, a *account) (string, error) {
 			return made, nil
 		}
 	}
-	return "", fmt.Errorf("the user with id %d, under which PostgreSQL runs, can enter neither %s nor %s", a.uid, homes[0], homes[len(homes)-1])
+	return "", fmt.Errorf("the user that PostgreSQL runs under cannot enter %s: choose another data directory", strings.Join(homes, " or "))
 }
 
 // password makes a secret that needs no escaping in a URL.

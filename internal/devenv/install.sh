@@ -46,7 +46,7 @@ give_up() {
 }
 
 install_debian() {
-    packages=$(missing postgresql redis-server "gcc libc6-dev" nodejs npm chromium | tr '\n' ' ')
+    packages=$(missing postgresql redis-server "gcc libc6-dev" nodejs npm chromium | xargs)
     [ -n "$packages" ] || return 0
     advice="Install what is missing with: apt-get install $packages"
     root=
@@ -54,7 +54,7 @@ install_debian() {
         has sudo || give_up "$advice (this user is not root, and there is no sudo)"
         root=sudo
         [ -t 0 ] || root="sudo -n" # nobody is there to type a password
-        $root true || give_up "$advice (this user may not use sudo)"
+        $root true 2>/dev/null || give_up "$advice (this user may not use sudo)"
     fi
     echo "Installing $packages" >&2
     # shellcheck disable=SC2086
@@ -86,14 +86,14 @@ ROOT
 }
 
 install_macos() {
-    packages=$(missing postgresql@17 redis "" node "" "" | tr '\n' ' ')
+    packages=$(missing postgresql@17 redis "" node "" "" | xargs)
     casks=
     if [ "$goal" = test ]; then
         has_compiler || give_up "Install a C compiler with: xcode-select --install"
         has_chrome || casks=google-chrome
     fi
-    [ -n "$(echo "$packages$casks" | tr -d ' ')" ] || return 0
-    has brew || give_up "Install Homebrew from https://brew.sh, then: brew install $packages$casks"
+    [ -n "$packages$casks" ] || return 0
+    has brew || give_up "Install Homebrew from https://brew.sh, then: brew install $packages $casks"
     # Homebrew starts no services by itself.
     # shellcheck disable=SC2086
     for package in $packages; do brew install --quiet "$package" </dev/null || give_up "Install what is missing with: brew install $package"; done
@@ -106,6 +106,6 @@ if has apt-get; then
 elif [ "$(uname)" = Darwin ]; then
     install_macos
 else
-    absent=$(missing "PostgreSQL 15 or newer," "Redis 7 or newer," "a C compiler," "Node.js," "npm," "Chromium," | tr '\n' ' ')
-    [ -z "$absent" ] || give_up "Install with this system's package manager: ${absent%, }"
+    absent=$(missing "PostgreSQL 15 or newer," "Redis 7 or newer," "a C compiler," "Node.js," "npm," "Chromium," | xargs)
+    [ -z "$absent" ] || give_up "Install with this system's package manager: ${absent%,}"
 fi

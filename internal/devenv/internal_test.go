@@ -12,7 +12,7 @@ import (
 func TestWithFreePort_TriesAgain(t *testing.T) {
 	t.Parallel()
 	starts := 0
-	err := withFreePort(func(int) error {
+	_, err := withFreePort(func(int) error {
 		if starts++; starts < 3 {
 			return fmt.Errorf("start: %w", errPortTaken)
 		}

@@ -80,9 +80,17 @@ func StartPostgres(ctx context.Context, opts PostgresOptions) (*Postgres, error)
 			return nil, err
 		}
 	}
-	if err := withFreePort(func(port int) error { return p.start(ctx, port) }); err != nil {
+	secret, err := os.ReadFile(p.file(passwordFile))
+	if err != nil {
+		return nil, fmt.Errorf("start PostgreSQL: %w", err)
+	}
+	if p.port, err = withFreePort(func(port int) error { return p.start(ctx, port) }); err != nil {
 		return nil, err
 	}
+	p.URL = (&url.URL{
+		Scheme: "postgres", Host: loopback(p.port), Path: databaseName, RawQuery: "sslmode=disable",
+		User: url.UserPassword(databaseName, strings.TrimSpace(string(secret))),
+	}).String()
 	return p, nil
 }
 
@@ -100,14 +108,16 @@ func (p *Postgres) create(ctx context.Context) error {
 		return fmt.Errorf("remove %s: %w", unfinished, err)
 	}
 	secret := p.file(passwordFile)
-	if err := os.WriteFile(secret, []byte(password()+"\n"), 0o600); err != nil {
+	file, err := createFile(secret)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(file, password())
+	if err = errors.Join(err, file.Close(), p.account.own(secret)); err != nil {
 		return explain("make a database in "+p.Dir, p.Dir, "", err)
 	}
-	if err := p.account.own(secret); err != nil {
-		return fmt.Errorf("make a database in %s: %w", p.Dir, err)
-	}
 	// Locale C exists on every machine, and sorts alike on all of them.
-	err := p.run(ctx, "", "initdb", "-D", unfinished, "-U", databaseName, "--pwfile="+secret, "--auth=scram-sha-256",
+	err = p.run(ctx, "", "initdb", "-D", unfinished, "-U", databaseName, "--pwfile="+secret, "--auth=scram-sha-256",
 		"--encoding=UTF8", "--locale=C", "--no-instructions")
 	if err != nil {
 		return err
@@ -147,11 +157,7 @@ func (p *Postgres) start(ctx context.Context, port int) error {
 	if err := os.Remove(filepath.Join(data, "postmaster.pid")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	secret, err := os.ReadFile(p.file(passwordFile))
-	if err != nil {
-		return fmt.Errorf("start PostgreSQL: %w", err)
-	}
-	log, err := openLog(p.file("postgres.log"))
+	log, err := createFile(p.file("postgres.log"))
 	if err != nil {
 		return err
 	}
@@ -172,11 +178,6 @@ func (p *Postgres) start(ctx context.Context, port int) error {
 		}
 		return explain("start PostgreSQL in "+p.Dir, p.Dir, output, err)
 	}
-	p.port = port
-	p.URL = (&url.URL{
-		Scheme: "postgres", Host: loopback(port), Path: databaseName, RawQuery: "sslmode=disable",
-		User: url.UserPassword(databaseName, strings.TrimSpace(string(secret))),
-	}).String()
 	return nil
 }
 

@@ -141,19 +141,17 @@ func (s *server) signal(sig syscall.Signal) {
 }
 
 // withFreePort calls start with ports that were free a moment ago, until one is still free when the server binds it.
-func withFreePort(start func(port int) error) error {
+func withFreePort(start func(port int) error) (port int, err error) {
 	const tries = 8
-	var err error
 	for range tries {
-		var port int
 		if port, err = freePort(); err != nil {
-			return err
+			return 0, err
 		}
 		if err = start(port); !errors.Is(err, errPortTaken) {
-			return err
+			return port, err
 		}
 	}
-	return err
+	return 0, err
 }
 
 // freePort picks a port on loopback below those that the kernel gives to outgoing connections: while a server is
@@ -173,11 +171,12 @@ func freePort() (int, error) {
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// openLog empties the log of the run before: it exists to explain this one.
-func openLog(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+// createFile empties the file if it exists. It follows no link: the directory may belong to another account than ours,
+// and we may be root.
+func createFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, explain("open "+path, path, "", err)
+		return nil, explain("make "+path, path, "", err)
 	}
 	return file, nil
 }

@@ -62,9 +62,11 @@ func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
 		server: server{name: "Redis", stop: syscall.SIGTERM, log: opts.Log},
 		binary: binary, settings: opts.Settings, Dir: home, Password: password(),
 	}
-	if err := withFreePort(func(port int) error { return r.start(ctx, port) }); err != nil {
+	if r.port, err = withFreePort(func(port int) error { return r.start(ctx, port) }); err != nil {
 		return nil, err
 	}
+	r.Addr = loopback(r.port)
+	r.URL = (&url.URL{Scheme: "redis", Host: r.Addr, Path: "0", User: url.UserPassword("default", r.Password)}).String()
 	return r, nil
 }
 
@@ -81,7 +83,7 @@ func (r *Redis) start(ctx context.Context, port int) error {
 	if err := r.clear(ctx, r.Dir); err != nil {
 		return err
 	}
-	log, err := openLog(filepath.Join(r.Dir, "redis.log"))
+	log, err := createFile(filepath.Join(r.Dir, "redis.log"))
 	if err != nil {
 		return err
 	}
@@ -105,8 +107,6 @@ func (r *Redis) start(ctx context.Context, port int) error {
 		}
 		return explain("start Redis in "+r.Dir, r.Dir, output, err)
 	}
-	r.port, r.Addr = port, loopback(port)
-	r.URL = (&url.URL{Scheme: "redis", Host: r.Addr, Path: "0", User: url.UserPassword("default", r.Password)}).String()
 	return nil
 }
 
