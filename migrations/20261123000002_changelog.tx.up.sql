@@ -33,7 +33,6 @@ INSERT INTO changelog.log_head (epoch, position, cluster, term, sequencer) VALUE
 -- Instances that may answer from a cache. Their grants are known to the sequencer alone; a new one waits for all of them.
 CREATE TABLE changelog.instances (
     id            text PRIMARY KEY,
-    name          text NOT NULL,
     registered_at timestamptz NOT NULL DEFAULT now()
 );
 

@@ -1,0 +1,237 @@
+package changelog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet/cache"
+)
+
+// errGoesBack says that PostgreSQL has lost positions that were given out: it was restored.
+var errGoesBack = errors.New("changelog: the log has gone back")
+
+// sequencer moves the outbox into the log and answers asks, for one term of office. One goroutine owns it.
+type sequencer struct {
+	o    *Options
+	id   string
+	term *term
+
+	head    cache.Position
+	drained bool // the latest round left nothing
+	members map[string]*member
+	unknown time.Duration // until then, instances that are on no list may hold grants
+	owed    []uint64      // heads that writers wait to see settled, ascending
+	tidied  time.Duration
+}
+
+// member is an instance that may hold a grant.
+type member struct {
+	acked      uint64        // it has applied the log up to here
+	until      time.Duration // its grants have ended by then, on the sequencer's own clock
+	heard      time.Duration
+	registered bool
+
+	// What it has asked for since the last answer.
+	ask     uint64 // the latest N
+	renewal uint64 // the latest N that asks for a grant in this epoch
+	waits   bool   // for the answer: asks that only acknowledge get none
+	nudge   bool
+}
+
+// begin lists, for as long as they may hold grants, all instances that earlier sequencers granted. After a change of the
+// epoch the list itself may have lost names, with the commits that PostgreSQL lost.
+func (s *sequencer) begin(ctx context.Context) error {
+	ids, err := s.term.registered(ctx)
+	if err != nil {
+		return err
+	}
+	now := s.o.Log.Now()
+	s.members = map[string]*member{}
+	for _, id := range ids {
+		s.members[id] = &member{until: now + s.o.patience(), heard: now, registered: true}
+	}
+	if s.term.newEpoch {
+		s.unknown = now + s.o.patience()
+	}
+	return nil
+}
+
+// work goes round until ctx ends or the office is lost.
+func (s *sequencer) work(ctx context.Context, asks <-chan ask, report func(*sequencer)) error {
+	poll := time.NewTicker(s.o.Poll)
+	defer poll.Stop()
+	for {
+		due := !s.drained
+		if !due {
+			select {
+			case <-ctx.Done():
+				return nil
+			case a := <-asks:
+				due = s.hear(a)
+			case <-poll.C:
+				due = true
+			}
+		}
+		for pending := true; pending; {
+			select {
+			case a := <-asks:
+				due = s.hear(a) || due
+			default:
+				pending = false
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := s.step(ctx, due); err != nil {
+			return err
+		}
+		if err := s.tidy(ctx); err != nil {
+			return err
+		}
+		report(s)
+	}
+}
+
+// hear notes an ask, and reports whether someone waits for its answer.
+func (s *sequencer) hear(a ask) bool {
+	if a.Bye {
+		if m := s.members[a.From]; m != nil {
+			m.until = 0
+		}
+		return false
+	}
+	m := s.members[a.From]
+	if m == nil {
+		m = &member{}
+		s.members[a.From] = m
+	}
+	m.heard = s.o.Log.Now()
+	m.ask = max(m.ask, a.N)
+	m.nudge = m.nudge || a.Nudge
+	m.waits = m.waits || a.Nudge || a.Renew
+	if a.Epoch == s.head.Epoch {
+		m.acked = max(m.acked, a.Applied)
+		if a.Renew {
+			m.renewal = max(m.renewal, a.N)
+		}
+	}
+	return a.Nudge
+}
+
+// step moves the outbox if that is due, and publishes what there is to say.
+func (s *sequencer) step(ctx context.Context, due bool) error {
+	b := bulletin{Sequencer: s.o.Name, Epoch: s.head.Epoch, After: s.head.At}
+	if due {
+		if err := s.round(ctx, &b); err != nil {
+			return err
+		}
+	}
+	b.Settled = s.settled()
+	newlySettled := len(s.owed) > 0 && b.Settled >= s.owed[0]
+	if len(b.Tags) == 0 && len(b.Answers) == 0 && !newlySettled {
+		return nil
+	}
+	s.o.at("publish")
+	if err := s.o.publish(ctx, s.o.bulletins(), &b); err != nil {
+		return nil // lost, like any message: instances read the gap from PostgreSQL, and ask again
+	}
+	for len(s.owed) > 0 && s.owed[0] <= b.Settled {
+		s.owed = s.owed[1:]
+	}
+	return nil
+}
+
+// round moves one batch, and, if that leaves the outbox empty, answers all asks that came before it began.
+func (s *sequencer) round(ctx context.Context, b *bulletin) error {
+	for id, m := range s.members {
+		if m.renewal > 0 && !m.registered {
+			if err := s.term.register(ctx, id); err != nil {
+				return err
+			}
+			m.registered = true
+		}
+	}
+	s.o.at("round")
+	moved, drained, err := s.term.round(ctx, s.o.Batch)
+	if err != nil {
+		return err
+	}
+	s.o.at("moved")
+	s.drained = drained
+	b.After, b.Tags = moved.after.At, moved.tags
+	s.head = b.head()
+	if drained {
+		return s.answer(b)
+	}
+	return nil
+}
+
+// answer grants before the answers are published, so that no grant is ever unknown here.
+func (s *sequencer) answer(b *bulletin) error {
+	now := s.o.Log.Now()
+	b.Answers = map[string]answer{}
+	for id, m := range s.members {
+		if m.acked > s.head.At {
+			return fmt.Errorf("instance %s has applied position %d of a log that ends at %d: %w", id, m.acked, s.head.At, errGoesBack)
+		}
+		if !m.waits {
+			continue
+		}
+		reply := answer{N: m.ask}
+		if m.renewal > 0 && s.head.At-m.acked <= uint64(s.o.MaxLag) {
+			reply.Grant = m.renewal
+			m.until = now + s.o.patience()
+		}
+		if m.nudge {
+			s.owe(s.head.At)
+		}
+		b.Answers[id] = reply
+		m.renewal, m.waits, m.nudge = 0, false, false
+	}
+	return nil
+}
+
+func (s *sequencer) owe(head uint64) {
+	if n := len(s.owed); n == 0 || s.owed[n-1] < head {
+		s.owed = append(s.owed, head)
+	}
+}
+
+// settled is how far every instance has applied the log that may hold a grant. Later grants are for later positions, so
+// this stays true.
+func (s *sequencer) settled() uint64 {
+	now := s.o.Log.Now()
+	if now < s.unknown {
+		return 0
+	}
+	settled := s.head.At
+	for _, m := range s.members {
+		if now < m.until {
+			settled = min(settled, m.acked)
+		}
+	}
+	return settled
+}
+
+// tidy forgets instances that have been silent for long. One that comes back is registered anew before it is granted.
+func (s *sequencer) tidy(ctx context.Context) error {
+	const silence = time.Minute
+	now := s.o.Log.Now()
+	if now-s.tidied < silence {
+		return nil
+	}
+	s.tidied = now
+	for id, m := range s.members {
+		if now < m.until || now-m.heard < silence {
+			continue
+		}
+		if err := s.term.unregister(ctx, id); err != nil {
+			return err
+		}
+		delete(s.members, id)
+	}
+	return nil
+}

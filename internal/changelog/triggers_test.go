@@ -1,0 +1,206 @@
+package changelog
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// population is a few rows of every table: bob (2) follows ann (1), whose post 10 he likes.
+const population = `
+	INSERT INTO profiles (id, handle, name) VALUES (1, 'ann', 'Ann'), (2, 'bob', 'Bob'), (3, 'eve', 'Eve');
+	INSERT INTO accounts (profile_id, password_hash) VALUES (1, ''), (2, '');
+	INSERT INTO settings (profile_id) VALUES (1), (2);
+	INSERT INTO sessions (id, token_hash, profile_id, expires_at)
+		VALUES (5, decode(repeat('ab', 32), 'hex'), 2, now() + interval '1 day');
+	INSERT INTO posts (id, author_id, title, body, category, language) VALUES (10, 1, 't', 'b', 'food', 'en');
+	INSERT INTO follows (follower_id, followee_id) VALUES (2, 1);
+	INSERT INTO likes (post_id, profile_id) VALUES (10, 2);
+	INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 1, '1', '{}', '{}');
+`
+
+func populated(t testing.TB) *sql.DB {
+	t.Helper()
+	db := openDatabase(t)
+	mustExec(t, db, population)
+	mustExec(t, db, "DELETE FROM changelog.outbox")
+	return db
+}
+
+// noted takes the tags in the outbox, sorted.
+func noted(t testing.TB, db *sql.DB) string {
+	t.Helper()
+	return queryValue[string](t, db, `WITH taken AS (DELETE FROM changelog.outbox RETURNING tag)
+		SELECT coalesce(string_agg(tag, ' ' ORDER BY tag COLLATE "C"), '') FROM taken`)
+}
+
+func TestTriggers_TagsOfEachChange(t *testing.T) {
+	t.Parallel()
+	db := populated(t)
+	session := "session:" + strings.Repeat("ab", 32)
+	for _, c := range []struct{ statement, want string }{
+		{"UPDATE profiles SET name = 'B' WHERE id = 2", "handle:bob profile:2"},
+		{"UPDATE profiles SET handle = 'rob' WHERE id = 2", "handle:bob handle:rob profile:2"},
+		{"INSERT INTO profiles (id, handle, name) VALUES (4, 'dan', 'D')", "handle:dan profile:4"},
+		{"DELETE FROM profiles WHERE id = 4", "handle:dan profile:4"},
+		{"UPDATE profiles SET name = 'B' WHERE id = 99", ""},
+		{"UPDATE accounts SET scopes = '{admin}' WHERE profile_id = 1", "account:1"},
+		{"UPDATE settings SET theme = 'DARK' WHERE profile_id = 2", "settings:2"},
+		{"UPDATE sessions SET last_seen_at = now() WHERE id = 5", session + " sessions:2"},
+		{"DELETE FROM sessions WHERE id = 5", session + " sessions:2"},
+		{"INSERT INTO posts (id, author_id, title, body, category, language) VALUES (11, 1, '', '', 'food', 'en')",
+			"feed:1 post:11 posts:1"},
+		{"UPDATE posts SET title = 'new' WHERE id = 10", "post:10"},
+		{"UPDATE posts SET language = 'de' WHERE id = 10", "feed:1 post:10 posts:1"},
+		{"UPDATE posts SET author_id = 3 WHERE id = 11", "feed:1 feed:3 post:11 posts:1 posts:3"},
+		{"DELETE FROM posts WHERE id = 11", "feed:3 post:11 posts:3"},
+		{"DELETE FROM follows", "followers:1 follows:2"},
+		{"INSERT INTO follows (follower_id, followee_id) VALUES (2, 1)", "followers:1 follows:2"},
+		{"DELETE FROM likes", "liked:2:10"},
+		{"INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 2, '1', '{}', '{}')",
+			"config:ios"},
+		{"UPDATE languages SET name = 'Deutsch' WHERE code = 'de'", "language:de"},
+		{"UPDATE categories SET name = 'Meals' WHERE slug = 'food'", "category:food"},
+		{"DELETE FROM profiles WHERE id = 1",
+			"account:1 feed:1 followers:1 follows:2 handle:ann post:10 posts:1 profile:1 settings:1"},
+		{"TRUNCATE likes", "liked:*"},
+		{"TRUNCATE profiles CASCADE", "account:* config:* feed:* followers:* follows:* handle:* liked:* post:* posts:* " +
+			"profile:* session:* sessions:* settings:*"},
+		{"ALTER TABLE profiles ALTER COLUMN bio SET DEFAULT '-'", "*"},
+		{"CREATE TABLE unrelated (id int); ALTER TABLE unrelated ADD COLUMN name text", ""},
+	} {
+		mustExec(t, db, c.statement)
+		if got := noted(t, db); got != c.want {
+			t.Errorf("%s: got tags %q, want %q", c.statement, got, c.want)
+		}
+	}
+}
+
+func TestTriggers_PopularAuthorsSpareTheirFollowersPages(t *testing.T) {
+	t.Parallel()
+	db := populated(t)
+	db.SetMaxOpenConns(1)
+	mustExec(t, db, "SET changelog.popular = 0")
+	for _, c := range []struct{ statement, want string }{
+		{"UPDATE posts SET language = 'de' WHERE id = 10", "post:10 posts:1"},
+		{"INSERT INTO posts (id, author_id, title, body, category, language) VALUES (12, 3, '', '', 'food', 'en')",
+			"feed:3 post:12 posts:3"},
+	} {
+		mustExec(t, db, c.statement)
+		if got := noted(t, db); got != c.want {
+			t.Errorf("%s: got tags %q, want %q", c.statement, got, c.want)
+		}
+	}
+}
+
+func TestTriggers_ManyRowsMakeOneTagForTheType(t *testing.T) {
+	t.Parallel()
+	db := populated(t)
+	db.SetMaxOpenConns(1)
+	mustExec(t, db, "SET changelog.many = 10")
+	insert := "INSERT INTO profiles (id, handle, name) SELECT n, 'p' || n, '' FROM generate_series(101, %s) n"
+	mustExec(t, db, strings.Replace(insert, "%s", "110", 1))
+	if got, want := len(strings.Fields(noted(t, db))), 20; got != want {
+		t.Errorf("tags of 10 rows: got %d, want %d", got, want)
+	}
+	for _, statement := range []string{
+		strings.Replace(strings.Replace(insert, "%s", "211", 1), "101", "201", 1),
+		"UPDATE profiles SET name = 'x'",
+		"DELETE FROM profiles WHERE id > 3",
+	} {
+		mustExec(t, db, statement)
+		if got, want := noted(t, db), "handle:* profile:*"; got != want {
+			t.Errorf("%s: got tags %q, want %q", statement, got, want)
+		}
+	}
+}
+
+func TestTriggers_CopyInsideATransactionThatRollsBack(t *testing.T) {
+	t.Parallel()
+	db := populated(t)
+	rows := [][]any{{int64(501), "cop", "C"}, {int64(502), "cup", "C"}}
+	for _, c := range []struct{ end, want string }{
+		{"ROLLBACK", ""},
+		{"COMMIT", "handle:cop handle:cup profile:501 profile:502"},
+	} {
+		onConnection(t, db, func(ctx context.Context, conn *pgx.Conn) error {
+			if _, err := conn.Exec(ctx, "BEGIN"); err != nil {
+				return err
+			}
+			table, columns := pgx.Identifier{"profiles"}, []string{"id", "handle", "name"}
+			if _, err := conn.CopyFrom(ctx, table, columns, pgx.CopyFromRows(rows)); err != nil {
+				return err
+			}
+			_, err := conn.Exec(ctx, c.end)
+			return err
+		})
+		if got := noted(t, db); got != c.want {
+			t.Errorf("COPY and %s: got tags %q, want %q", c.end, got, c.want)
+		}
+	}
+}
+
+// Whoever may write a table invalidates, without any right on the log, whatever search_path they set and also in a
+// session that applies a replica's changes.
+func TestTriggers_ForeignWriter(t *testing.T) {
+	t.Parallel()
+	db := populated(t)
+	role := "writer_" + queryValue[string](t, db, "SELECT current_database()")
+	mustExec(t, db, "CREATE ROLE "+role+"; GRANT SELECT, UPDATE ON profiles TO "+role)
+	t.Cleanup(func() { db.Exec("REVOKE ALL ON profiles FROM " + role + "; DROP ROLE " + role) })
+	for _, setting := range []string{
+		"SET session_replication_role = replica",
+		"SET ROLE " + role + "; CREATE TEMP TABLE settings (many int); SET search_path = pg_temp, public",
+	} {
+		onConnection(t, db, func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, setting+"; UPDATE public.profiles SET name = 'x' WHERE id = 2; RESET ALL; RESET ROLE")
+			return err
+		})
+		if got, want := noted(t, db), "handle:bob profile:2"; got != want {
+			t.Errorf("after %s: got tags %q, want %q", setting, got, want)
+		}
+	}
+}
+
+func TestTriggers_OnEveryTableOfTheDomain(t *testing.T) {
+	t.Parallel()
+	db := openDatabase(t)
+	// Counts follow their TTL. A migration's own table says nothing that is cached.
+	exempt := []string{"bun_migration_locks", "bun_migrations", "post_counts", "profile_counts"}
+	rows, err := db.Query(`SELECT relname FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+		AND 4 > (SELECT count(*) FROM pg_trigger t WHERE tgrelid = c.oid AND tgname LIKE 'changelog\_%' AND tgenabled = 'A')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(exempt, table) {
+			t.Errorf("table %s: got fewer than 4 triggers that are always on, want insert, update, delete and truncate", table)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func onConnection(t testing.TB, db *sql.DB, do func(context.Context, *pgx.Conn) error) {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	err = conn.Raw(func(driver any) error { return do(t.Context(), driver.(*stdlib.Conn).Conn()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
