@@ -1,0 +1,122 @@
+package seed
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"freshet/internal/testenv"
+)
+
+func TestRun_NotEmpty(t *testing.T) {
+	t.Parallel()
+	for table, statement := range map[string]string{
+		"profiles": "INSERT INTO profiles (handle, name) VALUES ('somebody', 'Somebody')",
+		"configs": `INSERT INTO configs (platform, version, minimum_build, features, values)
+			VALUES ('WEB', 1, '1', '[]', '[]')`,
+	} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			databaseURL := testenv.Database(t)
+			exec(t, databaseURL, statement)
+			refused(t, databaseURL, func() error {
+				_, err := Run(t.Context(), options(databaseURL))
+				if want := "seed: " + table + " is not empty"; err == nil || err.Error() != want {
+					t.Errorf("error: got %v, want %s", err, want)
+				}
+				return err
+			})
+		})
+	}
+}
+
+func TestRun_Fails(t *testing.T) {
+	t.Parallel()
+	databaseURL := testenv.Database(t)
+	exec(t, databaseURL, "ALTER TABLE likes ADD CONSTRAINT no_thousandth CHECK (post_id <> 1000)")
+	refused(t, databaseURL, func() error {
+		_, err := Run(t.Context(), options(databaseURL))
+		if err == nil || !strings.Contains(err.Error(), "copy likes") {
+			t.Errorf("error: got %v, want one that names copy likes", err)
+		}
+		return err
+	})
+}
+
+func TestRun_Interrupted(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"posts", "indexes"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			databaseURL := testenv.Database(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			o := options(databaseURL)
+			o.Progress = onLine{step, cancel}
+			refused(t, databaseURL, func() error {
+				_, err := Run(ctx, o)
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("error: got %v, want context.Canceled", err)
+				}
+				return err
+			})
+		})
+	}
+}
+
+// onLine calls do when the progress of a step is written.
+type onLine struct {
+	step string
+	do   func()
+}
+
+func (w onLine) Write(p []byte) (int, error) {
+	if bytes.HasPrefix(p, []byte(w.step+":")) {
+		w.do()
+	}
+	return len(p), nil
+}
+
+// refused checks that a run fails and leaves the database as it was.
+func refused(t *testing.T, databaseURL string, run func() error) {
+	t.Helper()
+	conn := connect(t, databaseURL)
+	before := definitions(t, conn) + checksums(t, conn)
+	if err := run(); err == nil {
+		t.Error("error: got nil, want one")
+	}
+	if after := definitions(t, conn) + checksums(t, conn); after != before {
+		t.Errorf("database: got\n%s\nwant\n%s", after, before)
+	}
+}
+
+func TestRun_Progress(t *testing.T) {
+	t.Parallel()
+	databaseURL := testenv.Database(t)
+	var out bytes.Buffer
+	o := options(databaseURL)
+	o.Progress = &out
+	if _, err := Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(out.String()) {
+		name, _, _ := strings.Cut(line, ":")
+		names = append(names, name)
+	}
+	if got, want := strings.Join(names, " "), "profiles posts follows likes counts indexes"; got != want {
+		t.Errorf("lines: got %q, want %q", got, want)
+	}
+	if want := "posts: 20000 in "; !strings.Contains(out.String(), want) {
+		t.Errorf("progress: got %q, want %q in it", out.String(), want)
+	}
+}
+
+func TestRun_NoSuchDatabase(t *testing.T) {
+	t.Parallel()
+	_, err := Run(t.Context(), Options{DatabaseURL: "postgres://somebody:hunter2@/none?host=/nowhere"})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error: got %v, want one without the password", err)
+	}
+}
