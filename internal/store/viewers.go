@@ -71,10 +71,10 @@ func (s *Store) loadSessions(ctx context.Context, ids []models.ID) (_ map[models
 	const most = 100 // the latest used; nobody looks through more
 	var rows []*models.Session
 	err = s.db.NewSelect().Model(&rows).
-		TableExpr("unnest(ARRAY[?]::bigint[]) AS viewer", bun.In(ids)).
-		ModelTableExpr("LATERAL (?) AS s", s.db.NewSelect().Table("sessions").
-			Where("profile_id = viewer").Where("expires_at > now()").
-			OrderExpr("last_seen_at DESC, id DESC").Limit(most)).
+		ModelTableExpr("unnest(ARRAY[?]::bigint[]) AS viewer CROSS JOIN LATERAL (?) AS s",
+			bun.In(ids), s.db.NewSelect().Table("sessions").
+				Where("profile_id = viewer").Where("expires_at > now()").
+				OrderExpr("last_seen_at DESC, id DESC").Limit(most)).
 		OrderExpr("s.last_seen_at DESC, s.id DESC").Scan(ctx)
 	if err != nil {
 		return nil, err

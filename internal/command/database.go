@@ -1,0 +1,129 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"freshet/internal/auth"
+	"freshet/internal/seed"
+	"freshet/internal/store"
+	"freshet/migrations"
+)
+
+// withDatabase lends do a connection.
+func withDatabase(url string, do func(*bun.DB) error) error {
+	db, err := store.Open(url, 2)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return do(db)
+}
+
+// requireSchema refuses a database whose schema is older than this release.
+func requireSchema(ctx context.Context, db *bun.DB) error {
+	if err := db.PingContext(ctx); err != nil {
+		return fmt.Errorf("PostgreSQL can't be reached: %w", err)
+	}
+	states, err := migrations.Status(ctx, db)
+	if err != nil {
+		return err
+	}
+	for _, state := range states {
+		if state.AppliedAt.IsZero() {
+			return fmt.Errorf("the database lacks the migration %s: run freshet migrate up", state.Name)
+		}
+	}
+	return nil
+}
+
+// MigrateUp applies the migrations that are missing.
+func MigrateUp(ctx context.Context, url string, out io.Writer) error {
+	return withDatabase(url, func(db *bun.DB) error {
+		names, err := migrations.Up(ctx, db)
+		return report(out, "applied", names, err)
+	})
+}
+
+// MigrateDown takes back what the last MigrateUp applied.
+func MigrateDown(ctx context.Context, url string, out io.Writer) error {
+	return withDatabase(url, func(db *bun.DB) error {
+		names, err := migrations.Down(ctx, db)
+		return report(out, "taken back", names, err)
+	})
+}
+
+func report(out io.Writer, what string, names []string, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		fmt.Fprintln(out, what, name)
+	}
+	if len(names) == 0 {
+		fmt.Fprintln(out, "nothing to do")
+	}
+	return nil
+}
+
+// MigrateStatus lists the migrations.
+func MigrateStatus(ctx context.Context, url string, out io.Writer) error {
+	return withDatabase(url, func(db *bun.DB) error {
+		states, err := migrations.Status(ctx, db)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		for _, state := range states {
+			applied := "missing"
+			if !state.AppliedAt.IsZero() {
+				applied = state.AppliedAt.UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(table, "%s\t%s\n", state.Name, applied)
+		}
+		return table.Flush()
+	})
+}
+
+// Seed fills an empty, migrated database with demo data.
+func Seed(ctx context.Context, url string, size seed.Size, out io.Writer) error {
+	result, err := seed.Run(ctx, seed.Options{
+		DatabaseURL:       url,
+		Size:              size,
+		DemoPasswordHash:  auth.HashPassword(seed.DemoPassword),
+		AdminPasswordHash: auth.HashPassword(seed.AdminPassword),
+		Progress:          out,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d profiles, %d posts, %d follows, %d likes in %s\n",
+		result.Profiles, result.Posts, result.Follows, result.Likes, result.Took.Round(10*time.Millisecond))
+	return nil
+}
+
+// PrintPolicy writes the effective cache policy, and the policy of each kind of entries.
+func PrintPolicy(out io.Writer) error {
+	table, err := Policy()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "PLACE\tMAX AGE\tSCOPE\tTAGS")
+	for _, rule := range table.Rules() {
+		age := rule.MaxAge.String()
+		switch {
+		case rule.Inherits:
+			age = "inherited"
+		case rule.MaxAge == 0:
+			age = "not cached"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%v\n", rule.Coordinate, age, rule.Scope, rule.Tags)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,153 @@
+// Package command holds the commands of the freshet program.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"freshet/internal/devenv"
+	"freshet/internal/seed"
+	"freshet/migrations"
+	"freshet/models"
+)
+
+// DevOptions says where a private server keeps its data. Serve's DatabaseURL and RedisURL are filled in.
+type DevOptions struct {
+	Serve ServeOptions
+	Dir   string
+	Size  seed.Size
+	Reset bool
+	Out   io.Writer
+}
+
+// device names the sessions that dev signs in with.
+const device = "freshet dev"
+
+// Dev serves from a private PostgreSQL and a private Redis, with demo data, until ctx ends.
+func Dev(ctx context.Context, o DevOptions) (err error) {
+	if err := requireFree(o.Serve.Addr); err != nil {
+		return err
+	}
+	env, err := devenv.Open(ctx, devenv.Options{Dir: o.Dir, Reset: o.Reset, Log: o.Serve.Log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, env.Close(context.WithoutCancel(ctx))) }()
+	if env.Postgres.Moved {
+		fmt.Fprintln(o.Out, "PostgreSQL can't enter", env.Dir+": its data is in", env.Postgres.Dir)
+	}
+	o.Serve.DatabaseURL, o.Serve.RedisURL = env.Postgres.URL, env.Redis.URL
+	if err := prepare(ctx, o); err != nil {
+		return err
+	}
+	i, err := newInstance(ctx, o.Serve)
+	if err != nil {
+		return err
+	}
+	defer i.close()
+	demo, err := i.devToken(ctx, seed.DemoHandle, seed.DemoPassword)
+	if err != nil {
+		return err
+	}
+	admin, err := i.devToken(ctx, seed.AdminHandle, seed.AdminPassword)
+	if err != nil {
+		return err
+	}
+	srv, err := i.listen(demo)
+	if err != nil {
+		return listenError(o.Serve.Addr, err)
+	}
+	url := localURL(srv.Addr())
+	info := devenv.Info{URL: url, GraphQL: url + "/graphql", Token: demo, AdminToken: admin}
+	if err := env.WriteInfo(info); err != nil {
+		return err
+	}
+	welcome(o.Out, info, env.Dir)
+	return srv.Serve(ctx)
+}
+
+// requireFree finds out that an address is in use before anything is started for it.
+func requireFree(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return listenError(addr, err)
+	}
+	return l.Close()
+}
+
+// prepare migrates, and fills in demo data if there is none.
+func prepare(ctx context.Context, o DevOptions) error {
+	empty := false
+	err := withDatabase(o.Serve.DatabaseURL, func(db *bun.DB) error {
+		if _, err := migrations.Up(ctx, db); err != nil {
+			return err
+		}
+		exists, err := db.NewSelect().Table("profiles").Exists(ctx)
+		empty = !exists
+		return err
+	})
+	if err != nil || !empty {
+		return err
+	}
+	return Seed(ctx, o.Serve.DatabaseURL, o.Size, o.Out)
+}
+
+// devToken signs in, and ends the sessions of earlier runs.
+func (i *instance) devToken(ctx context.Context, handle, password string) (string, error) {
+	token, viewer, err := i.auth.SignIn(ctx, models.SignInInput{Handle: handle, Password: password, Device: device})
+	var refusal models.Refusal
+	if errors.As(err, &refusal) {
+		return "", fmt.Errorf("the account %q has another password than the demo data: start over with --reset", handle)
+	}
+	if err != nil {
+		return "", err
+	}
+	sessions, _, err := i.store.Sessions.One(ctx, viewer.ID)
+	if err != nil {
+		return "", err
+	}
+	for _, session := range sessions {
+		if session.Device == device && session.ID != viewer.SessionID {
+			if err := i.store.EndSession(ctx, viewer.ID, session.ID); err != nil {
+				return "", err
+			}
+		}
+	}
+	return token, nil
+}
+
+// localURL is the address that a browser on this machine uses.
+func localURL(addr net.Addr) string {
+	host, port, _ := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+func welcome(out io.Writer, info devenv.Info, dir string) {
+	fmt.Fprint(out, strings.NewReplacer(
+		"{url}", info.URL, "{graphql}", info.GraphQL, "{token}", info.Token, "{dir}", dir,
+		"{demo}", seed.DemoHandle, "{password}", seed.DemoPassword,
+		"{admin}", seed.AdminHandle, "{adminPassword}", seed.AdminPassword,
+	).Replace(`
+Freshet is running. Ctrl-C stops it.
+
+  Playground  {url}/playground
+  Accounts    handle {demo}, password {password}; administrator {admin}, {adminPassword}
+  Data        {dir}
+
+Try it:
+
+curl -s {graphql} -H 'Content-Type: application/json' \
+  -H 'Authorization: Bearer {token}' \
+  -d '{"query":"{ feed(first: 3) { nodes { title author { name } counts { likes } } } }"}'
+
+`))
+}

@@ -1,0 +1,240 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/uptrace/bun"
+
+	"freshet/cache"
+	"freshet/internal/auth"
+	"freshet/internal/changelog"
+	"freshet/internal/playground"
+	"freshet/internal/policy"
+	"freshet/internal/server"
+	"freshet/internal/store"
+	"freshet/resolvers"
+)
+
+// ServeOptions says what an instance serves, to whom, and from where. DatabaseURL and RedisURL have no default.
+type ServeOptions struct {
+	Addr          string
+	DatabaseURL   string
+	DatabaseConns int
+	RedisURL      string
+	RedisConns    int
+	// Service begins every key in Redis and names the change log's channels: one for each database.
+	Service string
+	// Name of this instance, for operators. Default: a random one.
+	Name           string
+	Playground     bool
+	Introspection  bool
+	Origins        []string
+	BodyLimit      int64
+	RequestTimeout time.Duration
+	DrainDelay     time.Duration
+	DrainTimeout   time.Duration
+	Log            *slog.Logger
+}
+
+// instance is one running server's parts, from the connections up.
+type instance struct {
+	options  ServeOptions
+	db       *bun.DB
+	logDB    *bun.DB
+	redis    redis.UniversalClient
+	cache    *cache.Cache
+	node     *changelog.Node
+	policy   *policy.Table
+	store    *store.Store
+	auth     *auth.Auth
+	root     *resolvers.Resolver
+	registry *prometheus.Registry
+
+	stop context.CancelFunc // of what runs in the background
+	work sync.WaitGroup
+}
+
+// logConns is enough for the sequencer's office, its rounds, the log's tail and the writers' waits, whatever the store's
+// pool is busy with.
+const logConns = 5
+
+// newInstance connects, and starts to follow the change log. The caller closes it.
+func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
+	i := &instance{options: o, registry: prometheus.NewRegistry(), stop: func() {}}
+	defer func() {
+		if err != nil {
+			i.close()
+		}
+	}()
+	if i.db, err = store.Open(o.DatabaseURL, o.DatabaseConns); err != nil {
+		return nil, err
+	}
+	if i.logDB, err = store.Open(o.DatabaseURL, logConns); err != nil {
+		return nil, err
+	}
+	if i.redis, err = openRedis(o.RedisURL, o.RedisConns); err != nil {
+		return nil, err
+	}
+	if err := requireSchema(ctx, i.db); err != nil {
+		return nil, err
+	}
+	if err := i.assemble(); err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	i.stop = stop
+	i.work.Go(func() { i.node.Run(background) })
+	i.work.Go(func() { i.removeEndedSessions(background) })
+	return i, nil
+}
+
+// assemble puts the parts together, each on those before it.
+func (i *instance) assemble() error {
+	observer, err := server.NewCacheMetrics(i.registry)
+	if err != nil {
+		return err
+	}
+	log := cache.NewLog(nil)
+	i.cache = cache.New(cache.Options{
+		Redis: i.redis, Service: i.options.Service, Freshness: log, Observer: observer, Log: i.options.Log,
+	})
+	i.node = changelog.New(changelog.Options{
+		DB: i.logDB.DB, Redis: i.redis, Log: log, Service: i.options.Service, Name: i.options.Name, Logger: i.options.Log,
+	})
+	if i.policy, err = Policy(); err != nil {
+		return err
+	}
+	i.store, err = store.New(store.Options{
+		DB: i.db, Cache: i.cache, Policy: i.policy, Committed: i.node.Committed, Log: i.options.Log,
+	})
+	if err != nil {
+		return err
+	}
+	i.auth = auth.New(auth.Options{Store: i.store, Log: i.options.Log})
+	i.root = resolvers.New(i.store, i.auth)
+	return nil
+}
+
+// listen makes the instance's HTTP server. Token, if any, is what requests from the playground begin with.
+func (i *instance) listen(token string) (*server.Server, error) {
+	o := server.Options{
+		Addr:           i.options.Addr,
+		Schema:         i.root.Schema(),
+		Authenticate:   i.authenticate,
+		Response:       i.root.WithLoaders,
+		RootField:      i.root.WithLoaders,
+		Ready:          i.ready,
+		Log:            i.options.Log,
+		Registry:       i.registry,
+		Origins:        i.options.Origins,
+		Introspection:  i.options.Introspection,
+		BodyLimit:      i.options.BodyLimit,
+		RequestTimeout: i.options.RequestTimeout,
+		DrainDelay:     i.options.DrainDelay,
+		DrainTimeout:   i.options.DrainTimeout,
+	}
+	if i.options.Playground {
+		o.Playground = i.playground(token)
+	}
+	return server.New(o)
+}
+
+func (i *instance) playground(token string) http.Handler {
+	words := make(map[string]string)
+	for _, rule := range i.policy.Rules() {
+		words[rule.Coordinate] = rule.String()
+	}
+	return playground.Handler(playground.Options{Token: token, Policy: words})
+}
+
+func (i *instance) authenticate(ctx context.Context, token string) (context.Context, error) {
+	viewer, err := i.auth.Authenticate(ctx, token)
+	if err != nil {
+		return ctx, err
+	}
+	return auth.WithViewer(ctx, viewer), nil
+}
+
+// ready tells what requests need. Without Redis they are slower, not fewer.
+func (i *instance) ready(ctx context.Context) []server.Check {
+	var redisErr error
+	if !i.cache.Available() {
+		redisErr = errors.New("out of use after repeated faults")
+	} else {
+		redisErr = i.redis.Ping(ctx).Err()
+	}
+	return []server.Check{
+		{Name: "postgresql", Err: i.db.PingContext(ctx)},
+		{Name: "redis", Optional: true, Err: redisErr},
+	}
+}
+
+// removeEndedSessions keeps the table of sessions from growing for ever.
+func (i *instance) removeEndedSessions(ctx context.Context) {
+	const pause = 10 * time.Minute
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		if _, err := i.store.RemoveEndedSessions(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			i.options.Log.Warn("ended sessions were not removed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// close stops what runs, from the top down: requests have ended, then what they left in the background, then the grant
+// is given back, then the connections.
+func (i *instance) close() {
+	if i.auth != nil {
+		i.auth.Close()
+	}
+	if i.cache != nil {
+		i.cache.Close()
+	}
+	i.stop()
+	i.work.Wait()
+	for _, db := range []*bun.DB{i.db, i.logDB} {
+		if db != nil {
+			db.Close()
+		}
+	}
+	if i.redis != nil {
+		i.redis.Close()
+	}
+}
+
+// Serve runs an instance until ctx ends, and drains it.
+func Serve(ctx context.Context, o ServeOptions) error {
+	i, err := newInstance(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer i.close()
+	srv, err := i.listen("")
+	if err != nil {
+		return listenError(o.Addr, err)
+	}
+	o.Log.Info("serving", "addr", srv.Addr().String())
+	return srv.Serve(ctx)
+}
+
+// Policy reads the effective cache policy of the schema that is built in.
+func Policy() (*policy.Table, error) {
+	table, err := policy.Read(resolvers.New(nil, nil).Schema().Schema())
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return table, nil
+}

@@ -1,0 +1,263 @@
+// Command freshet is a GraphQL API server for mobile apps, behind a cache that is fast and provably fresh.
+//
+// This file alone reads flags and the environment.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"freshet/internal/command"
+	"freshet/internal/seed"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args, os.LookupEnv, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "freshet:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program: what it reads of its surroundings are its parameters.
+func run(ctx context.Context, args []string, lookup lookup, stdout, stderr io.Writer) error {
+	p := &program{lookup: lookup, out: stdout, err: stderr}
+	root := &cli.Command{
+		Name:      "freshet",
+		Usage:     "a GraphQL API server behind a cache that is fast and provably fresh",
+		Writer:    stdout,
+		ErrWriter: stderr,
+		Commands: []*cli.Command{
+			p.serve(), p.dev(), p.migrate(), p.seed(), p.policy(), p.version(),
+		},
+		Suggest:        true,
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+	}
+	return root.Run(ctx, args)
+}
+
+type lookup = func(name string) (string, bool)
+
+// program makes the commands.
+type program struct {
+	lookup   lookup
+	out, err io.Writer
+}
+
+// env lets a flag be set by an environment variable too.
+func (p *program) env(name string) cli.ValueSourceChain {
+	return cli.NewValueSourceChain(variable{name, p.lookup})
+}
+
+// variable is an environment variable as the source of a flag.
+type variable struct {
+	name   string
+	lookup lookup
+}
+
+func (v variable) Lookup() (string, bool) { return v.lookup(v.name) }
+func (v variable) String() string         { return "environment variable " + v.name }
+func (v variable) GoString() string       { return v.String() }
+func (v variable) IsFromEnv() bool        { return true }
+func (v variable) Key() string            { return v.name }
+
+func (p *program) databaseURL() cli.Flag {
+	return &cli.StringFlag{
+		Name: "database-url", Sources: p.env("DATABASE_URL"), Required: true, HideDefault: true,
+		Usage: "PostgreSQL, the primary: postgres://user:password@host:port/database",
+	}
+}
+
+// serving are the flags of every command that serves.
+func (p *program) serving(addr string, open bool) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "addr", Sources: p.env("FRESHET_ADDR"), Value: addr, Usage: "address to listen on"},
+		&cli.StringFlag{
+			Name: "service", Sources: p.env("FRESHET_SERVICE"), Value: "freshet",
+			Usage: "begins every key in Redis; one for each database",
+		},
+		&cli.StringFlag{Name: "name", Sources: p.env("FRESHET_NAME"), Usage: "of this instance, for operators"},
+		&cli.IntFlag{
+			Name: "database-conns", Sources: p.env("FRESHET_DATABASE_CONNS"), Value: 20,
+			Usage: "connections to PostgreSQL at most; 5 more follow the change log",
+		},
+		&cli.IntFlag{
+			Name: "redis-conns", Sources: p.env("FRESHET_REDIS_CONNS"), Value: 64, Usage: "connections to Redis at most",
+		},
+		&cli.BoolFlag{
+			Name: "playground", Sources: p.env("FRESHET_PLAYGROUND"), Value: open, Usage: "serve GraphiQL at /playground",
+		},
+		&cli.BoolFlag{
+			Name: "introspection", Sources: p.env("FRESHET_INTROSPECTION"), Value: open,
+			Usage: "answer introspection, and suggest names in errors",
+		},
+		&cli.StringSliceFlag{
+			Name: "origin", Sources: p.env("FRESHET_ORIGINS"),
+			Usage: "origin of pages that may call the API, or *; several with commas between",
+		},
+		&cli.Int64Flag{
+			Name: "body-limit", Sources: p.env("FRESHET_BODY_LIMIT"), Value: 1 << 20, Usage: "bytes of a request at most",
+		},
+		&cli.DurationFlag{
+			Name: "request-timeout", Sources: p.env("FRESHET_REQUEST_TIMEOUT"), Value: 10 * time.Second,
+			Usage: "time for a request at most",
+		},
+		&cli.DurationFlag{
+			Name: "drain-delay", Sources: p.env("FRESHET_DRAIN_DELAY"),
+			Usage: "how long to go on accepting requests, unready, when told to stop",
+		},
+		&cli.DurationFlag{
+			Name: "drain-timeout", Sources: p.env("FRESHET_DRAIN_TIMEOUT"), Value: 15 * time.Second,
+			Usage: "time for running requests to finish when told to stop",
+		},
+		&cli.StringFlag{
+			Name: "log-level", Sources: p.env("FRESHET_LOG_LEVEL"), Value: "info", Usage: "debug, info, warn or error",
+		},
+		&cli.StringFlag{Name: "log-format", Sources: p.env("FRESHET_LOG_FORMAT"), Value: "json", Usage: "json or text"},
+	}
+}
+
+func (p *program) serveOptions(c *cli.Command) (command.ServeOptions, error) {
+	log, err := p.logger(c.String("log-level"), c.String("log-format"))
+	return command.ServeOptions{
+		Addr:           c.String("addr"),
+		DatabaseURL:    c.String("database-url"),
+		DatabaseConns:  c.Int("database-conns"),
+		RedisURL:       c.String("redis-url"),
+		RedisConns:     c.Int("redis-conns"),
+		Service:        c.String("service"),
+		Name:           c.String("name"),
+		Playground:     c.Bool("playground"),
+		Introspection:  c.Bool("introspection"),
+		Origins:        c.StringSlice("origin"),
+		BodyLimit:      c.Int64("body-limit"),
+		RequestTimeout: c.Duration("request-timeout"),
+		DrainDelay:     c.Duration("drain-delay"),
+		DrainTimeout:   c.Duration("drain-timeout"),
+		Log:            log,
+	}, err
+}
+
+func (p *program) logger(level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level: %q is not debug, info, warn or error", level)
+	}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(p.err, &slog.HandlerOptions{Level: l})), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: l})), nil
+	}
+	return nil, fmt.Errorf("--log-format: %q is not json or text", format)
+}
+
+func (p *program) serve() *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "serve from a given PostgreSQL and Redis",
+		Flags: append([]cli.Flag{
+			p.databaseURL(),
+			&cli.StringFlag{
+				Name: "redis-url", Sources: p.env("REDIS_URL"), Required: true, HideDefault: true,
+				Usage: "Redis: redis://user:password@host:port/0, or rediss:// with TLS",
+			},
+		}, p.serving(":8080", false)...),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			o, err := p.serveOptions(c)
+			if err != nil {
+				return err
+			}
+			return command.Serve(ctx, o)
+		},
+	}
+}
+
+func (p *program) dev() *cli.Command {
+	var size seed.Size
+	return &cli.Command{
+		Name:  "dev",
+		Usage: "serve from a private PostgreSQL and Redis with demo data",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "data", Sources: p.env("FRESHET_DATA"), Value: ".freshet", Usage: "directory of the data"},
+			p.sizeFlag(&size),
+			&cli.BoolFlag{Name: "reset", Usage: "throw the data away and start over"},
+		}, p.serving(":8080", true)...),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			o, err := p.serveOptions(c)
+			if err != nil {
+				return err
+			}
+			return command.Dev(ctx, command.DevOptions{
+				Serve: o, Dir: c.String("data"), Size: size, Reset: c.Bool("reset"), Out: p.out,
+			})
+		},
+	}
+}
+
+func (p *program) sizeFlag(size *seed.Size) cli.Flag {
+	return &cli.StringFlag{
+		Name: "seed", Sources: p.env("FRESHET_SEED"), Value: "small", Usage: "size of the demo data: small, medium or large",
+		Validator: func(text string) error { return size.UnmarshalText([]byte(text)) },
+	}
+}
+
+func (p *program) migrate() *cli.Command {
+	step := func(name, usage string, do func(context.Context, string, io.Writer) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, Flags: []cli.Flag{p.databaseURL()},
+			Action: func(ctx context.Context, c *cli.Command) error { return do(ctx, c.String("database-url"), p.out) },
+		}
+	}
+	return &cli.Command{
+		Name:  "migrate",
+		Usage: "change the schema of the database",
+		Commands: []*cli.Command{
+			step("up", "apply the migrations that are missing", command.MigrateUp),
+			step("down", "take back what the last up applied", command.MigrateDown),
+			step("status", "list the migrations", command.MigrateStatus),
+		},
+	}
+}
+
+func (p *program) seed() *cli.Command {
+	var size seed.Size
+	return &cli.Command{
+		Name:  "seed",
+		Usage: "fill an empty, migrated database with demo data",
+		Flags: []cli.Flag{p.databaseURL(), p.sizeFlag(&size)},
+		Action: func(ctx context.Context, c *cli.Command) error {
+			return command.Seed(ctx, c.String("database-url"), size, p.out)
+		},
+	}
+}
+
+func (p *program) policy() *cli.Command {
+	return &cli.Command{
+		Name:   "policy",
+		Usage:  "print the effective cache policy of the schema",
+		Action: func(context.Context, *cli.Command) error { return command.PrintPolicy(p.out) },
+	}
+}
+
+func (p *program) version() *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the version",
+		Action: func(context.Context, *cli.Command) error {
+			info, _ := debug.ReadBuildInfo()
+			_, err := fmt.Fprintln(p.out, "freshet", info.Main.Version, info.GoVersion)
+			return err
+		},
+	}
+}
