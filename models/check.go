@@ -130,6 +130,8 @@ func (c *checker) text(field, s string, least, most int) {
 	switch n := utf8.RuneCountInString(s); {
 	case !utf8.ValidString(s) || strings.ContainsRune(s, 0):
 		c.refuse(UserErrorCodeInvalid, field, "must be valid Unicode without U+0000")
+	case n == 0 && least > 0:
+		c.refuse(UserErrorCodeTooShort, field, "can't be empty")
 	case n < least:
 		c.refuse(UserErrorCodeTooShort, field, fmt.Sprintf("must have at least %d characters", least))
 	case n > most:

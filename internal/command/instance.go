@@ -102,6 +102,11 @@ func (i *instance) assemble() error {
 	if err != nil {
 		return err
 	}
+	statements, err := server.NewSQLMetrics(i.registry)
+	if err != nil {
+		return err
+	}
+	i.db.AddQueryHook(statements)
 	log := cache.NewLog(nil)
 	i.cache = cache.New(cache.Options{
 		Redis: i.redis, Service: i.options.Service, Freshness: log, Observer: observer, Log: i.options.Log,
