@@ -102,6 +102,9 @@ func findHome(dir string, a *account) (string, error) {
 		if a.canEnter(made) {
 			return made, nil
 		}
+		// Leave nothing behind where nothing will be kept. A directory with content stays.
+		_ = os.Remove(filepath.Join(made, markerFile))
+		_ = os.Remove(made)
 	}
 	return "", fmt.Errorf("the user that PostgreSQL runs under cannot enter %s: choose another data directory", strings.Join(homes, " or "))
 }

@@ -258,6 +258,9 @@ func TestOpen_DirectoryClosedToPostgres(t *testing.T) {
 	if got, want := env.Postgres.Moved, os.Getuid() == 0; got != want {
 		t.Errorf("moved to %s: got %v, want %v", env.Postgres.Dir, got, want)
 	}
+	if _, err := os.Stat(filepath.Join(dir, "postgres")); env.Postgres.Moved && err == nil {
+		t.Error("directory that PostgreSQL cannot enter: got it still there, want it gone")
+	}
 	if err := env.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
