@@ -110,10 +110,17 @@ func (t *Table) checkPrivate(kind Kind, e Effective, kinds []Kind) error {
 	return nil
 }
 
-// Fill puts values into a tag template; value gets names such as "$key.id".
+// Fill puts values into a tag template; value gets names such as "$key.id". What a value holds is not looked into.
 func Fill(template string, value func(name string) string) string {
-	for _, name := range placeholders(template) {
-		template = strings.Replace(template, "{"+name+"}", value(name), 1)
+	var b strings.Builder
+	for {
+		text, rest, open := strings.Cut(template, "{")
+		name, after, closed := strings.Cut(rest, "}")
+		b.WriteString(text)
+		if !open || !closed {
+			return b.String()
+		}
+		b.WriteString(value(name))
+		template = after
 	}
-	return template
 }
