@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -62,7 +61,8 @@ type encoder struct {
 	rows int
 }
 
-var pgEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+// pgEpoch is 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
+const pgEpoch = 946_684_800_000_000
 
 func (e *encoder) row(fields int) {
 	e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(fields))

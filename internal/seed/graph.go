@@ -79,7 +79,7 @@ func (w *world) likeRows() source {
 }
 
 func (w *world) likeShares(d *dice) shares {
-	s := shares{total: w.likes, limit: w.profiles / 10}
+	s := shares{total: w.likes, limit: w.profiles / 3}
 	for id := range w.posts {
 		s.sum += w.post(d, id+1).weight
 	}

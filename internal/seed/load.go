@@ -37,20 +37,20 @@ func load(ctx context.Context, conn *pgx.Conn, w *world, o Options) (Result, err
 		if err := reserve(ctx, tx); err != nil {
 			return err
 		}
-		restore, err := strip(ctx, tx)
+		bare, err := strip(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if result, err = copyAll(ctx, tx, w, o); err != nil {
 			return err
 		}
-		if err := execAll(ctx, tx, o, "counts", countStatements()); err != nil {
+		if err := execAll(ctx, tx, o, "indexes", bare.indexes); err != nil {
 			return err
 		}
-		restore = append(restore,
-			fmt.Sprintf("ALTER TABLE profiles ALTER id RESTART WITH %d", w.profiles+1),
-			fmt.Sprintf("ALTER TABLE posts ALTER id RESTART WITH %d", w.posts+1))
-		if err := execAll(ctx, tx, o, "indexes", restore); err != nil {
+		if err := execAll(ctx, tx, o, "counts", countStatements(w)); err != nil {
+			return err
+		}
+		if err := execAll(ctx, tx, o, "checks", bare.rest); err != nil {
 			return err
 		}
 		if err := writeConfigs(ctx, tx, w.now); err != nil {
@@ -100,8 +100,8 @@ func execAll(ctx context.Context, tx pgx.Tx, o Options, what string, statements 
 	return nil
 }
 
-// countStatements do what the count triggers would have done.
-func countStatements() []string {
+// countStatements do what the count triggers would have done, from indexes alone, and let ids go on after those given.
+func countStatements(w *world) []string {
 	return []string{
 		`INSERT INTO post_counts (post_id, likes) SELECT post_id, count(*) FROM likes GROUP BY 1 ORDER BY 1`,
 		`INSERT INTO profile_counts (profile_id, followers, following, posts)
@@ -110,6 +110,8 @@ func countStatements() []string {
 			UNION ALL SELECT follower_id, 0, count(*), 0 FROM follows GROUP BY 1
 			UNION ALL SELECT author_id, 0, 0, count(*) FROM posts GROUP BY 1) d
 		 GROUP BY id ORDER BY id`,
+		fmt.Sprintf("ALTER TABLE profiles ALTER id RESTART WITH %d", w.profiles+1),
+		fmt.Sprintf("ALTER TABLE posts ALTER id RESTART WITH %d", w.posts+1),
 	}
 }
 

@@ -20,7 +20,7 @@ func (w *world) post(d *dice, id int) post {
 	p := post{author: int(w.popular[rank]), published: w.calendar.at(share)}
 	age := float64(w.now.UnixMicro() - p.published)
 	recency := math.Exp(-age/float64(hours(30*24))) * (1 - math.Exp(-age/float64(hours(6))))
-	luck := math.Pow(1-d.Float64(), -0.6)
+	luck := math.Pow(1-d.Float64(), -0.45)
 	p.weight = zipfWeight(rank, likedExponent) * recency * luck
 	return p
 }

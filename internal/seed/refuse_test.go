@@ -47,7 +47,7 @@ func TestRun_Fails(t *testing.T) {
 
 func TestRun_Interrupted(t *testing.T) {
 	t.Parallel()
-	for _, step := range []string{"posts", "indexes"} {
+	for _, step := range []string{"posts", "checks"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			databaseURL := testenv.Database(t)
@@ -105,7 +105,7 @@ func TestRun_Progress(t *testing.T) {
 		name, _, _ := strings.Cut(line, ":")
 		names = append(names, name)
 	}
-	if got, want := strings.Join(names, " "), "profiles posts follows likes counts indexes"; got != want {
+	if got, want := strings.Join(names, " "), "profiles posts follows likes indexes counts checks"; got != want {
 		t.Errorf("lines: got %q, want %q", got, want)
 	}
 	if want := "posts: 20000 in "; !strings.Contains(out.String(), want) {

@@ -36,24 +36,25 @@ const triggers = `
 	WHERE tgrelid = ANY (string_to_array($1, ', ')::regclass[]) AND NOT tgisinternal AND tgenabled <> 'D'
 	ORDER BY tgrelid, tgname`
 
-// strip makes the bulk tables bare, and returns the statements that undo it, in their order. In between it truncates
-// the empty tables with their triggers still on: for caches, that is the notice that all of their rows may change.
-func strip(ctx context.Context, tx pgx.Tx) (restore []string, err error) {
+// stripped is what strip took away, as the statements that put it back: first the indexes, then what needs them.
+type stripped struct{ indexes, rest []string }
+
+// strip makes the bulk tables bare. On the way it truncates the empty tables with their triggers still on: for caches,
+// that is the notice that all of their rows may change.
+func strip(ctx context.Context, tx pgx.Tx) (s stripped, err error) {
 	keys, err := remove(ctx, tx, foreignKeys)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	if _, err := tx.Exec(ctx, "TRUNCATE "+bulk); err != nil {
-		return nil, fmt.Errorf("truncate: %w", err)
+		return s, fmt.Errorf("truncate: %w", err)
 	}
-	for _, query := range []string{indexes, triggers} {
-		undo, err := remove(ctx, tx, query)
-		if err != nil {
-			return nil, err
-		}
-		restore = append(restore, undo...)
+	if s.indexes, err = remove(ctx, tx, indexes); err != nil {
+		return s, err
 	}
-	return append(restore, keys...), nil // a foreign key needs the index that it refers to
+	s.rest, err = remove(ctx, tx, triggers)
+	s.rest = append(s.rest, keys...)
+	return s, err
 }
 
 // remove takes away what the query finds, and returns the statements that put it back.

@@ -23,7 +23,7 @@ const (
 	followExponent = 1.0
 	authorExponent = 0.5
 	likerExponent  = 0.6
-	likedExponent  = 0.6
+	likedExponent  = 0.8
 )
 
 // Streams keep the random numbers of one kind of row apart from another's.
