@@ -84,6 +84,9 @@ func NewKind[K comparable, V any](c *Cache, o KindOptions[K, V]) *Kind[K, V] {
 
 // Many returns the values of those keys that exist. It fails only if the source does, or if ctx ends.
 func (k *Kind[K, V]) Many(ctx context.Context, keys []K) (map[K]V, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
 	start := time.Now()
 	r := newRead(k, keys)
 	err := r.run(ctx)

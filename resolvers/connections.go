@@ -3,27 +3,25 @@ package resolvers
 import (
 	"context"
 
-	"github.com/graph-gophers/dataloader/v7"
-
 	"freshet/internal/store"
 	"freshet/models"
 )
 
 // connect makes a connection of a page. An entry that was deleted after the page was cached is left out.
 func connect[T any](
-	ctx context.Context, page *store.Page, nodes *dataloader.Loader[models.ID, *T], continued bool,
+	ctx context.Context, page *store.Page, nodes loader[models.ID, *T], ahead func([]*T), continued bool,
 ) (*models.Connection[T], error) {
-	values, err := loadAll(ctx, nodes, page.IDs())
+	found, err := nodes.prime(ctx, page.IDs())
 	if err != nil {
 		return nil, err
 	}
 	c := &models.Connection[T]{
-		Edges:    make([]*models.Edge[T], 0, len(values)),
+		Edges:    make([]*models.Edge[T], 0, len(found)),
 		PageInfo: &models.PageInfo{HasNextPage: page.More, HasPreviousPage: continued},
 	}
-	for i, node := range values {
-		if node != nil {
-			c.Edges = append(c.Edges, &models.Edge[T]{Cursor: page.Cursor(page.Spots[i]), Node: node})
+	for _, spot := range page.Spots {
+		if node := found[spot.ID]; node != nil {
+			c.Edges = append(c.Edges, &models.Edge[T]{Cursor: page.Cursor(spot), Node: node})
 		}
 	}
 	if n := len(page.Spots); n > 0 {
@@ -31,21 +29,27 @@ func connect[T any](
 		first, last := page.Cursor(page.Spots[0]), page.Cursor(page.Spots[n-1])
 		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &first, &last
 	}
+	ahead(c.Nodes())
 	return c, nil
 }
 
-// list resolves one of a profile's lists.
-func list[T any](
-	ctx context.Context, pages *dataloader.Loader[store.ListKey, *store.Page], nodes *dataloader.Loader[models.ID, *T],
-	name store.List, of models.ID, first *int, after *string,
-) (*models.Connection[T], error) {
+func (l *loaders) connectPosts(ctx context.Context, page *store.Page, continued bool) (*models.PostConnection, error) {
+	return connect(ctx, page, l.post, func(posts []*models.Post) { l.postsAhead(ctx, posts) }, continued)
+}
+
+func (l *loaders) connectProfiles(
+	ctx context.Context, page *store.Page, continued bool,
+) (*models.ProfileConnection, error) {
+	return connect(ctx, page, l.profile, func(profiles []*models.Profile) { l.profilesAhead(ctx, profiles) }, continued)
+}
+
+// listPage loads a page of one of a profile's lists.
+func listPage(
+	ctx context.Context, pages loader[store.ListKey, *store.Page], name store.List, of models.ID, first *int, after *string,
+) (*store.Page, error) {
 	key, err := store.NewListKey(name, of, first, after)
 	if err != nil {
 		return nil, err
 	}
-	page, err := load(ctx, pages, key)
-	if err != nil {
-		return nil, err
-	}
-	return connect(ctx, page, nodes, after != nil)
+	return pages.load(ctx, key)
 }

@@ -9,11 +9,11 @@ import (
 )
 
 func (posts) Author(ctx context.Context, post *models.Post) (*models.Profile, error) {
-	return load(ctx, from(ctx).profile, post.AuthorID)
+	return from(ctx).profile.load(ctx, post.AuthorID)
 }
 
 func (posts) Counts(ctx context.Context, post *models.Post) (*models.PostCounts, error) {
-	return load(ctx, from(ctx).postCounts, post.ID)
+	return from(ctx).postCounts.load(ctx, post.ID)
 }
 
 func (posts) ViewerHasLiked(ctx context.Context, post *models.Post) (bool, error) {
@@ -21,11 +21,11 @@ func (posts) ViewerHasLiked(ctx context.Context, post *models.Post) (bool, error
 	if v == nil {
 		return false, nil
 	}
-	return load(ctx, from(ctx).liked, store.Pair{Viewer: v.ID, Of: post.ID})
+	return from(ctx).liked.load(ctx, store.Pair{Viewer: v.ID, Of: post.ID})
 }
 
 func (profiles) Counts(ctx context.Context, p *models.Profile) (*models.ProfileCounts, error) {
-	return load(ctx, from(ctx).profileCounts, p.ID)
+	return from(ctx).profileCounts.load(ctx, p.ID)
 }
 
 func (profiles) ViewerFollows(ctx context.Context, p *models.Profile) (bool, error) {
@@ -33,40 +33,52 @@ func (profiles) ViewerFollows(ctx context.Context, p *models.Profile) (bool, err
 	if v == nil {
 		return false, nil
 	}
-	return load(ctx, from(ctx).follows, store.Pair{Viewer: v.ID, Of: p.ID})
+	return from(ctx).follows.load(ctx, store.Pair{Viewer: v.ID, Of: p.ID})
 }
 
 func (profiles) Posts(
 	ctx context.Context, p *models.Profile, first *int, after *string,
 ) (*models.PostConnection, error) {
 	l := from(ctx)
-	return list(ctx, l.authorPosts, l.post, store.AuthorPosts, p.ID, first, after)
+	page, err := listPage(ctx, l.authorPosts, store.AuthorPosts, p.ID, first, after)
+	if err != nil {
+		return nil, err
+	}
+	return l.connectPosts(ctx, page, after != nil)
 }
 
 func (profiles) Followers(
 	ctx context.Context, p *models.Profile, first *int, after *string,
 ) (*models.ProfileConnection, error) {
 	l := from(ctx)
-	return list(ctx, l.followers, l.profile, store.Followers, p.ID, first, after)
+	page, err := listPage(ctx, l.followers, store.Followers, p.ID, first, after)
+	if err != nil {
+		return nil, err
+	}
+	return l.connectProfiles(ctx, page, after != nil)
 }
 
 func (profiles) Following(
 	ctx context.Context, p *models.Profile, first *int, after *string,
 ) (*models.ProfileConnection, error) {
 	l := from(ctx)
-	return list(ctx, l.following, l.profile, store.Following, p.ID, first, after)
+	page, err := listPage(ctx, l.following, store.Following, p.ID, first, after)
+	if err != nil {
+		return nil, err
+	}
+	return l.connectProfiles(ctx, page, after != nil)
 }
 
 func (viewers) Profile(ctx context.Context, v *models.Viewer) (*models.Profile, error) {
-	return load(ctx, from(ctx).profile, v.ID)
+	return from(ctx).profile.load(ctx, v.ID)
 }
 
 func (viewers) Settings(ctx context.Context, v *models.Viewer) (*models.Settings, error) {
-	return load(ctx, from(ctx).settings, v.ID)
+	return from(ctx).settings.load(ctx, v.ID)
 }
 
 func (viewers) Sessions(ctx context.Context, v *models.Viewer) ([]*models.Session, error) {
-	shared, err := load(ctx, from(ctx).sessions, v.ID)
+	shared, err := from(ctx).sessions.load(ctx, v.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -18,21 +18,21 @@ const gather = 100 * time.Microsecond
 // loaders batch the reads of one response and remember them. They must not outlive a write: each root field of a mutation
 // gets its own.
 type loaders struct {
-	profile       *dataloader.Loader[models.ID, *models.Profile]
-	handle        *dataloader.Loader[string, models.ID]
-	profileCounts *dataloader.Loader[models.ID, *models.ProfileCounts]
-	post          *dataloader.Loader[models.ID, *models.Post]
-	postCounts    *dataloader.Loader[models.ID, *models.PostCounts]
-	liked         *dataloader.Loader[store.Pair, bool]
-	follows       *dataloader.Loader[store.Pair, bool]
-	feed          *dataloader.Loader[store.FeedKey, *store.Page]
-	authorPosts   *dataloader.Loader[store.ListKey, *store.Page]
-	followers     *dataloader.Loader[store.ListKey, *store.Page]
-	following     *dataloader.Loader[store.ListKey, *store.Page]
-	settings      *dataloader.Loader[models.ID, *models.Settings]
-	sessions      *dataloader.Loader[models.ID, []*models.Session]
-	config        *dataloader.Loader[store.ConfigKey, *models.Config]
-	currentConfig *dataloader.Loader[models.Platform, int]
+	profile       loader[models.ID, *models.Profile]
+	handle        loader[string, models.ID]
+	profileCounts loader[models.ID, *models.ProfileCounts]
+	post          loader[models.ID, *models.Post]
+	postCounts    loader[models.ID, *models.PostCounts]
+	liked         loader[store.Pair, bool]
+	follows       loader[store.Pair, bool]
+	feed          loader[store.FeedKey, *store.Page]
+	authorPosts   loader[store.ListKey, *store.Page]
+	followers     loader[store.ListKey, *store.Page]
+	following     loader[store.ListKey, *store.Page]
+	settings      loader[models.ID, *models.Settings]
+	sessions      loader[models.ID, []*models.Session]
+	config        loader[store.ConfigKey, *models.Config]
+	currentConfig loader[models.Platform, int]
 }
 
 type loadersKey struct{}
@@ -62,31 +62,36 @@ func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 
 func from(ctx context.Context) *loaders { return ctx.Value(loadersKey{}).(*loaders) }
 
-// newLoader reads batches of keys from a kind. What does not exist loads as the zero value.
-func newLoader[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V]) *dataloader.Loader[K, V] {
+// loader is a dataloader over a kind. What does not exist loads as the zero value.
+type loader[K comparable, V any] struct {
+	batched *dataloader.Loader[K, V]
+	read    func(keys []K) (map[K]V, error)
+}
+
+func newLoader[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V]) loader[K, V] {
+	read := func(keys []K) (map[K]V, error) { return kind.Many(ctx, keys) }
 	batch := func(_ context.Context, keys []K) []*dataloader.Result[V] {
-		values, err := kind.Many(ctx, keys)
+		values, err := read(keys)
 		results := make([]*dataloader.Result[V], len(keys))
 		for i, key := range keys {
 			results[i] = &dataloader.Result[V]{Data: values[key], Error: err}
 		}
 		return results
 	}
-	return dataloader.NewBatchedLoader(batch, dataloader.WithWait[K, V](gather))
+	return loader[K, V]{dataloader.NewBatchedLoader(batch, dataloader.WithWait[K, V](gather)), read}
 }
 
-// load waits for one key.
-func load[K comparable, V any](ctx context.Context, l *dataloader.Loader[K, V], key K) (V, error) {
-	return l.Load(ctx, key)()
-}
+// load waits for one key, together with those that other resolvers ask for meanwhile.
+func (l loader[K, V]) load(ctx context.Context, key K) (V, error) { return l.batched.Load(ctx, key)() }
 
-// loadAll waits for several keys and leaves out what does not exist.
-func loadAll[K comparable, V any](ctx context.Context, l *dataloader.Loader[K, *V], keys []K) ([]*V, error) {
-	values, errs := l.LoadMany(ctx, keys)()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
+// prime reads keys that are known together in one batch, without waiting for more, and remembers them.
+func (l loader[K, V]) prime(ctx context.Context, keys []K) (map[K]V, error) {
+	values, err := l.read(keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		l.batched.Prime(ctx, key, values[key])
 	}
 	return values, nil
 }

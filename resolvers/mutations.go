@@ -73,7 +73,7 @@ func (r mutations) UpdateProfile(
 	errs, err := attempt(input, func(in models.UpdateProfileInput) error { return r.store.UpdateProfile(ctx, id, in) })
 	out := &models.UpdateProfilePayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Profile, err = load(ctx, from(ctx).profile, id)
+		out.Profile, err = from(ctx).profile.load(ctx, id)
 	}
 	return out, err
 }
@@ -85,7 +85,7 @@ func (r mutations) UpdateSettings(
 	errs, err := attempt(input, func(in models.UpdateSettingsInput) error { return r.store.UpdateSettings(ctx, id, in) })
 	out := &models.UpdateSettingsPayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Settings, err = load(ctx, from(ctx).settings, id)
+		out.Settings, err = from(ctx).settings.load(ctx, id)
 	}
 	return out, err
 }
@@ -98,7 +98,7 @@ func (r mutations) PublishPost(ctx context.Context, input models.PublishPostInpu
 	})
 	out := &models.PublishPostPayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Post, err = load(ctx, from(ctx).post, id)
+		out.Post, err = from(ctx).post.load(ctx, id)
 	}
 	return out, err
 }
@@ -109,7 +109,7 @@ func (r mutations) EditPost(ctx context.Context, input models.EditPostInput) (*m
 	})
 	out := &models.EditPostPayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Post, err = load(ctx, from(ctx).post, input.PostID)
+		out.Post, err = from(ctx).post.load(ctx, input.PostID)
 	}
 	return out, err
 }
@@ -127,7 +127,7 @@ func (r mutations) Follow(ctx context.Context, input models.FollowInput) (*model
 	errs, err := refused(r.store.Follow(ctx, auth.Viewer(ctx).ID, input.ProfileID))
 	out := &models.FollowPayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Profile, err = load(ctx, from(ctx).profile, input.ProfileID)
+		out.Profile, err = from(ctx).profile.load(ctx, input.ProfileID)
 	}
 	return out, err
 }
@@ -136,7 +136,7 @@ func (r mutations) Unfollow(ctx context.Context, input models.UnfollowInput) (*m
 	errs, err := refused(r.store.Unfollow(ctx, auth.Viewer(ctx).ID, input.ProfileID))
 	out := &models.UnfollowPayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Profile, err = load(ctx, from(ctx).profile, input.ProfileID)
+		out.Profile, err = from(ctx).profile.load(ctx, input.ProfileID)
 	}
 	return out, err
 }
@@ -145,7 +145,7 @@ func (r mutations) Like(ctx context.Context, input models.LikeInput) (*models.Li
 	errs, err := refused(r.store.Like(ctx, auth.Viewer(ctx).ID, input.PostID))
 	out := &models.LikePayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Post, err = load(ctx, from(ctx).post, input.PostID)
+		out.Post, err = from(ctx).post.load(ctx, input.PostID)
 	}
 	return out, err
 }
@@ -154,7 +154,7 @@ func (r mutations) Unlike(ctx context.Context, input models.UnlikeInput) (*model
 	errs, err := refused(r.store.Unlike(ctx, auth.Viewer(ctx).ID, input.PostID))
 	out := &models.UnlikePayload{UserErrors: errs}
 	if changed(errs, err) {
-		out.Post, err = load(ctx, from(ctx).post, input.PostID)
+		out.Post, err = from(ctx).post.load(ctx, input.PostID)
 	}
 	return out, err
 }

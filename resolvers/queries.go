@@ -15,29 +15,29 @@ func (queries) Feed(
 	if err != nil {
 		return nil, err
 	}
-	page, err := load(ctx, from(ctx).feed, key)
+	page, err := from(ctx).feed.load(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, page, from(ctx).post, after != nil)
+	return from(ctx).connectPosts(ctx, page, after != nil)
 }
 
 func (queries) Profile(ctx context.Context, id models.ID) (*models.Profile, error) {
-	return load(ctx, from(ctx).profile, id)
+	return from(ctx).profile.load(ctx, id)
 }
 
 func (queries) ProfileByHandle(ctx context.Context, handle string) (*models.Profile, error) {
-	id, err := load(ctx, from(ctx).handle, models.NormalHandle(handle))
+	id, err := from(ctx).handle.load(ctx, models.NormalHandle(handle))
 	if err != nil || id == 0 {
 		return nil, err
 	}
-	return load(ctx, from(ctx).profile, id)
+	return from(ctx).profile.load(ctx, id)
 }
 
 func (queries) Viewer(ctx context.Context) (*models.Viewer, error) { return auth.Viewer(ctx), nil }
 
 func (queries) Post(ctx context.Context, id models.ID) (*models.Post, error) {
-	return load(ctx, from(ctx).post, id)
+	return from(ctx).post.load(ctx, id)
 }
 
 func (r queries) Config(ctx context.Context, platform models.Platform) (*models.Config, error) {
@@ -46,9 +46,9 @@ func (r queries) Config(ctx context.Context, platform models.Platform) (*models.
 
 // config follows the small kind that says which version is current to the version's own entry.
 func (*Resolver) config(ctx context.Context, platform models.Platform) (*models.Config, error) {
-	version, err := load(ctx, from(ctx).currentConfig, platform)
+	version, err := from(ctx).currentConfig.load(ctx, platform)
 	if err != nil || version == 0 {
 		return nil, err
 	}
-	return load(ctx, from(ctx).config, store.ConfigKey{Platform: platform, Version: version})
+	return from(ctx).config.load(ctx, store.ConfigKey{Platform: platform, Version: version})
 }
