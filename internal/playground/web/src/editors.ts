@@ -1,3 +1,4 @@
+import { ImagePreview } from '@graphiql/react';
 import CodeMirror from 'codemirror';
 import 'codemirror/keymap/sublime';
 
@@ -11,14 +12,18 @@ const labels: Record<string, string> = {
   javascript: 'Headers',
 };
 
-/** What the editors lack for those who have no mouse or see no screen. */
-export function makeEditorsAccessible(): void {
-  // Tab leaves an editor, as it leaves any other field, or the focus would be caught in the first one.
+/** Changes what GraphiQL's editors do, before there is one. */
+export function adaptEditors(): void {
+  // Tab leaves an editor, as it leaves any other field, or the keyboard would be caught in the first one.
   const { keyMap } = CodeMirror as unknown as { keyMap: KeyMaps };
   Object.assign(keyMap.sublime, { Tab: false, 'Shift-Tab': false }); // false leaves a key to the browser
 
+  // Screen readers name each.
   CodeMirror.defineInitHook((editor) => {
     const mode = editor.getOption('mode') as string | { name: string };
     editor.setOption('screenReaderLabel', labels[typeof mode === 'string' ? mode : mode.name]);
   });
+
+  // The mouse over a picture's address would load it from wherever it is.
+  ImagePreview.shouldRender = () => false;
 }

@@ -2,7 +2,7 @@ import { GraphiQL } from 'graphiql';
 import 'graphiql/style.css';
 import { createRoot } from 'react-dom/client';
 import { readConfig, type Config } from './config';
-import { makeEditorsAccessible } from './editors';
+import { adaptEditors } from './editors';
 import { createFetcher } from './fetcher';
 import { createStorage } from './storage';
 import './style.css';
@@ -29,5 +29,5 @@ function Playground({ title }: Config) {
   );
 }
 
-makeEditorsAccessible();
+adaptEditors();
 createRoot(document.getElementById('root')!).render(<Playground {...config} />);
