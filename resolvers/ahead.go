@@ -21,14 +21,14 @@ func (l *loaders) postsAhead(ctx context.Context, posts []*models.Post) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	if slices.Contains(fields, "author") {
-		work.Go(func() { l.profile.prime(ctx, each(posts, func(p *models.Post) models.ID { return p.AuthorID })) })
+		work.Go(func() { l.profile.loadAll(ctx, each(posts, func(p *models.Post) models.ID { return p.AuthorID })) })
 	}
 	if slices.Contains(fields, "counts") {
-		work.Go(func() { l.postCounts.prime(ctx, each(posts, func(p *models.Post) models.ID { return p.ID })) })
+		work.Go(func() { l.postCounts.loadAll(ctx, each(posts, func(p *models.Post) models.ID { return p.ID })) })
 	}
 	if v := auth.Viewer(ctx); v != nil && slices.Contains(fields, "viewerHasLiked") {
 		work.Go(func() {
-			l.liked.prime(ctx, each(posts, func(p *models.Post) store.Pair { return store.Pair{Viewer: v.ID, Of: p.ID} }))
+			l.liked.loadAll(ctx, each(posts, func(p *models.Post) store.Pair { return store.Pair{Viewer: v.ID, Of: p.ID} }))
 		})
 	}
 }
@@ -38,11 +38,13 @@ func (l *loaders) profilesAhead(ctx context.Context, profiles []*models.Profile)
 	var work sync.WaitGroup
 	defer work.Wait()
 	if slices.Contains(fields, "counts") {
-		work.Go(func() { l.profileCounts.prime(ctx, each(profiles, func(p *models.Profile) models.ID { return p.ID })) })
+		work.Go(func() {
+			l.profileCounts.loadAll(ctx, each(profiles, func(p *models.Profile) models.ID { return p.ID }))
+		})
 	}
 	if v := auth.Viewer(ctx); v != nil && slices.Contains(fields, "viewerFollows") {
 		work.Go(func() {
-			l.follows.prime(ctx, each(profiles, func(p *models.Profile) store.Pair { return store.Pair{Viewer: v.ID, Of: p.ID} }))
+			l.follows.loadAll(ctx, each(profiles, func(p *models.Profile) store.Pair { return store.Pair{Viewer: v.ID, Of: p.ID} }))
 		})
 	}
 }

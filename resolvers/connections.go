@@ -11,7 +11,7 @@ import (
 func connect[T any](
 	ctx context.Context, page *store.Page, nodes loader[models.ID, *T], ahead func([]*T), continued bool,
 ) (*models.Connection[T], error) {
-	found, err := nodes.prime(ctx, page.IDs())
+	found, err := nodes.loadAll(ctx, page.IDs())
 	if err != nil {
 		return nil, err
 	}

@@ -4,20 +4,24 @@ import (
 	"context"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/graph-gophers/dataloader/v7"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"freshet/cache"
 	"freshet/internal/store"
 	"freshet/models"
 )
 
-// gather is how long a loader waits for more keys: the resolvers of a list's entries start within microseconds of each
-// other, and every level of an operation waits once.
-const gather = 100 * time.Microsecond
+// gather is how long a loader waits for more keys where others are likely to ask at the same time. On an idle Linux
+// machine it lasts a millisecond, the least that the runtime's poller sleeps, which is why nobody waits who is alone.
+const gather = 200 * time.Microsecond
 
 // loaders batch the reads of one response and remember them. They must not outlive a write: each root field of a mutation
 // gets its own.
 type loaders struct {
+	several bool // root fields, resolved at the same time
+
 	profile       loader[models.ID, *models.Profile]
 	handle        loader[string, models.ID]
 	profileCounts loader[models.ID, *models.ProfileCounts]
@@ -42,6 +46,7 @@ type loadersKey struct{}
 func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 	s := r.store
 	return context.WithValue(ctx, loadersKey{}, &loaders{
+		several:       severalRoots(ctx),
 		profile:       newLoader(ctx, s.Profiles),
 		handle:        newLoader(ctx, s.Handles),
 		profileCounts: newLoader(ctx, s.ProfileCounts),
@@ -82,16 +87,55 @@ func newLoader[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V])
 }
 
 // load waits for one key, together with those that other resolvers ask for meanwhile.
-func (l loader[K, V]) load(ctx context.Context, key K) (V, error) { return l.batched.Load(ctx, key)() }
+func (l loader[K, V]) load(ctx context.Context, key K) (V, error) {
+	values, err := l.loadAll(ctx, []K{key})
+	return values[key], err
+}
 
-// prime reads keys that are known together in one batch, without waiting for more, and remembers them.
-func (l loader[K, V]) prime(ctx context.Context, keys []K) (map[K]V, error) {
-	values, err := l.read(keys)
-	if err != nil {
-		return nil, err
+// loadAll waits for keys that are known together. They are read at once if nobody else can be about to ask for others.
+func (l loader[K, V]) loadAll(ctx context.Context, keys []K) (map[K]V, error) {
+	if alone(ctx) {
+		values, err := l.read(keys)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			l.batched.Prime(ctx, key, values[key])
+		}
+		return values, nil
 	}
-	for _, key := range keys {
-		l.batched.Prime(ctx, key, values[key])
+	thunks := make([]dataloader.Thunk[V], len(keys))
+	for i, key := range keys {
+		thunks[i] = l.batched.Load(ctx, key)
+	}
+	values := make(map[K]V, len(keys))
+	for i, key := range keys {
+		value, err := thunks[i]()
+		if err != nil {
+			return nil, err
+		}
+		values[key] = value
 	}
 	return values, nil
+}
+
+// alone tells that no other resolver of the response runs at the same time as this one, or that it would ask for the same
+// through the same parent: there is one root field, and no list above.
+func alone(ctx context.Context) bool {
+	if from(ctx).several {
+		return false
+	}
+	for field := graphql.GetFieldContext(ctx); field != nil; field = field.Parent {
+		if field.Index != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// severalRoots tells whether a query has more than one root field. Those of a mutation are resolved one after the other.
+func severalRoots(ctx context.Context) bool {
+	op := graphql.GetOperationContext(ctx)
+	return op.Operation != nil && op.Operation.Operation == ast.Query &&
+		len(graphql.CollectFields(op, op.Operation.SelectionSet, []string{"Query"})) > 1
 }

@@ -27,7 +27,11 @@ func (queries) Profile(ctx context.Context, id models.ID) (*models.Profile, erro
 }
 
 func (queries) ProfileByHandle(ctx context.Context, handle string) (*models.Profile, error) {
-	id, err := from(ctx).handle.load(ctx, models.NormalHandle(handle))
+	normal, ok := models.NormalHandle(handle)
+	if !ok {
+		return nil, nil
+	}
+	id, err := from(ctx).handle.load(ctx, normal)
 	if err != nil || id == 0 {
 		return nil, err
 	}
