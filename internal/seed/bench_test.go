@@ -6,7 +6,7 @@ import (
 	"freshet/internal/testenv"
 )
 
-// BenchmarkRun takes a minute or more for medium, and 5 GB of disk: -bench Run/medium -benchtime 1x.
+// BenchmarkRun takes one to two minutes for medium, and 3 GB of disk beside the WAL: -bench Run/medium -benchtime 1x.
 func BenchmarkRun(b *testing.B) {
 	for _, size := range []Size{Small, Medium} {
 		b.Run(size.String(), func(b *testing.B) {
