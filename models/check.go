@@ -15,16 +15,17 @@ var (
 	buildForm  = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9}){0,3}$`)
 )
 
-// NormalHandle is the form in which a handle is kept: without the @, small letters.
-func NormalHandle(handle string) string {
-	return strings.ToLower(strings.TrimPrefix(strings.TrimSpace(handle), "@"))
+// NormalHandle is the form in which a handle is kept: without the @, small letters. It is false if no profile can have it.
+func NormalHandle(handle string) (normal string, ok bool) {
+	normal = strings.ToLower(strings.TrimPrefix(strings.TrimSpace(handle), "@"))
+	return normal, handleForm.MatchString(normal)
 }
 
 // Check refuses what a new account can't have, and returns the input as it is to be kept.
 func (in SignUpInput) Check() (SignUpInput, error) {
 	var c checker
-	in.Handle = NormalHandle(in.Handle)
-	if !handleForm.MatchString(in.Handle) {
+	handle, ok := NormalHandle(in.Handle)
+	if in.Handle = handle; !ok {
 		c.refuse(UserErrorCodeInvalid, "handle", "must be 3 to 30 of a–z, 0–9 and _, beginning with a letter")
 	}
 	in.Name = c.line("name", in.Name, 1, 50)
@@ -36,7 +37,7 @@ func (in SignUpInput) Check() (SignUpInput, error) {
 // Check refuses credentials that no account has, and returns the input as it is to be looked up.
 func (in SignInInput) Check() (SignInInput, error) {
 	var c checker
-	in.Handle = NormalHandle(in.Handle)
+	in.Handle, _ = NormalHandle(in.Handle)
 	c.text("handle", in.Handle, 1, 100)
 	c.text("password", in.Password, 1, 200)
 	in.Device = c.line("device", in.Device, 0, 100)
@@ -63,7 +64,7 @@ func (in UpdateProfileInput) Check() (UpdateProfileInput, error) {
 func (in UpdateSettingsInput) Check() (UpdateSettingsInput, error) {
 	var c checker
 	required(&c, "theme", in.Theme, nil)
-	required(&c, "language", in.Language, nil)
+	required(&c, "language", in.Language, func(s string) string { return c.name("language", s) })
 	required(&c, "pushNotifications", in.PushNotifications, nil)
 	required(&c, "digest", in.Digest, nil)
 	return in, c.err()
@@ -74,6 +75,8 @@ func (in PublishPostInput) Check() (PublishPostInput, error) {
 	var c checker
 	in.Title = c.line("title", in.Title, 1, 200)
 	in.Body = c.body("body", in.Body)
+	c.name("category", in.Category)
+	c.name("language", in.Language)
 	return in, c.err()
 }
 
@@ -82,8 +85,8 @@ func (in EditPostInput) Check() (EditPostInput, error) {
 	var c checker
 	in.Title = required(&c, "title", in.Title, func(s string) string { return c.line("title", s, 1, 200) })
 	in.Body = required(&c, "body", in.Body, func(s string) string { return c.body("body", s) })
-	required(&c, "category", in.Category, nil)
-	required(&c, "language", in.Language, nil)
+	required(&c, "category", in.Category, func(s string) string { return c.name("category", s) })
+	required(&c, "language", in.Language, func(s string) string { return c.name("language", s) })
 	return in, c.err()
 }
 
@@ -152,6 +155,12 @@ func (c *checker) line(field, s string, least, most int) string {
 func (c *checker) body(field, s string) string {
 	s = strings.TrimSpace(s)
 	c.text(field, s, 1, 20_000)
+	return s
+}
+
+// name checks what is then looked up as it stands.
+func (c *checker) name(field, s string) string {
+	c.text(field, s, 0, 100)
 	return s
 }
 

@@ -53,14 +53,14 @@ func MarshalDateTime(t time.Time) graphql.Marshaler {
 	})
 }
 
-// UnmarshalDateTime takes RFC 3339 with a zone, in years that PostgreSQL can hold.
+// UnmarshalDateTime takes RFC 3339 with a zone, in the years 1 to 9999 of UTC: PostgreSQL has no year 0, RFC 3339 none beyond.
 func UnmarshalDateTime(v any) (time.Time, error) {
 	text, ok := v.(string)
 	if !ok {
 		return time.Time{}, fmt.Errorf("a DateTime is a string, got %T", v)
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	if year := t.UTC().Year(); err != nil || year < 1 || year > 9999 {
 		return time.Time{}, fmt.Errorf("%q is not a DateTime such as 2026-03-01T09:30:00Z", shorten(text))
 	}
 	return t, nil
