@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -116,14 +117,7 @@ func PrintPolicy(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PLACE\tMAX AGE\tSCOPE\tTAGS")
 	for _, rule := range table.Rules() {
-		age := rule.MaxAge.String()
-		switch {
-		case rule.Inherits:
-			age = "inherited"
-		case rule.MaxAge == 0:
-			age = "not cached"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%v\n", rule.Coordinate, age, rule.Scope, rule.Tags)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", rule.Coordinate, rule.Age(), rule.Scope, strings.Join(rule.Tags, " "))
 	}
 	return w.Flush()
 }

@@ -33,15 +33,25 @@ type Rule struct {
 	Tags []string
 }
 
-// String is the rule in a few words, such as "1m0s private".
-func (r Rule) String() string {
-	age := r.MaxAge.String()
+// Age is MaxAge in words: "90 s", "10 min", "24 h", "not cached" or "as its parent".
+func (r Rule) Age() string {
+	unit := func(of time.Duration, name string) string { return fmt.Sprintf("%d %s", r.MaxAge/of, name) }
 	switch {
 	case r.Inherits:
-		age = "as its parent"
+		return "as its parent"
 	case r.MaxAge == 0:
-		age = "not cached"
+		return "not cached"
+	case r.MaxAge%time.Hour == 0:
+		return unit(time.Hour, "h")
+	case r.MaxAge%time.Minute == 0:
+		return unit(time.Minute, "min")
 	}
+	return unit(time.Second, "s")
+}
+
+// String is the rule in a few words, such as "10 min, private".
+func (r Rule) String() string {
+	age := r.Age()
 	if r.Scope == Private {
 		age += ", private"
 	}
