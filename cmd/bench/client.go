@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"freshet/cmd/bench/internal/rig"
+)
+
+// client asks as phones do: with connections kept open, for compressed answers.
+type client struct{ http *http.Client }
+
+func newClient() *client {
+	return &client{&http.Client{
+		Timeout:   20 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
+	}}
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// operation is a GraphQL request, ready to be sent.
+type operation []byte
+
+func newOperation(query string, variables map[string]any) operation {
+	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
+	if err != nil {
+		panic(err) // nothing here but text and numbers
+	}
+	return body
+}
+
+// feedOperation is what a phone's first screen shows.
+func feedOperation() operation {
+	return newOperation(`query Feed($first: Int) {
+  feed(first: $first) {
+    edges {
+      cursor
+      node {
+        id title body category language publishedAt
+        author { id handle name avatarUrl }
+        counts { likes }
+      }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}`, map[string]any{"first": feedSize})
+}
+
+func profileOperation(id int64) operation {
+	return newOperation(`query Profile($id: ID!) { profile(id: $id) { id handle name bio avatarUrl counts { followers following posts } } }`,
+		map[string]any{"id": fmt.Sprint(id)})
+}
+
+func configOperation() operation {
+	return newOperation(`query Config($platform: Platform!) {
+  config(platform: $platform) { version minimumBuild features { name enabled } values { key value } }
+}`, map[string]any{"platform": "IOS"})
+}
+
+const feedSize = 20
+
+// ask sends an operation and returns the answer as it came, compressed.
+func (c *client) ask(ctx context.Context, s *rig.Server, token string, op operation) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/graphql", bytes.NewReader(op))
+	if err != nil {
+		return nil, err
+	}
+	request.Header = http.Header{
+		"Content-Type":    {"application/json"},
+		"Accept":          {"application/graphql-response+json, application/json;q=0.9"},
+		"Accept-Encoding": {"gzip"},
+		"User-Agent":      {"freshet-bench"},
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	return c.do(request)
+}
+
+// live asks for the least that a server can be asked for.
+func (c *client) live(ctx context.Context, s *rig.Server) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/livez", nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.do(request)
+}
+
+func (c *client) do(request *http.Request) ([]byte, error) {
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		plain, _ := decompress(body)
+		err = fmt.Errorf("%s: %s", response.Status, plain)
+	}
+	return body, err
+}
+
+func decompress(body []byte) ([]byte, error) {
+	if !bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
+		return body, nil // short answers are not compressed
+	}
+	plain, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(plain)
+}
+
+// check accepts answers that are whole: with data and without errors.
+func check(body []byte) error {
+	plain, err := decompress(body)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Data   map[string]json.RawMessage
+		Errors []struct{ Message string }
+	}
+	if err := json.Unmarshal(plain, &answer); err != nil {
+		return fmt.Errorf("answer %.200q: %w", plain, err)
+	}
+	if len(answer.Errors) > 0 {
+		return errors.New(answer.Errors[0].Message)
+	}
+	for field, value := range answer.Data {
+		if string(value) == "null" {
+			return fmt.Errorf("%s is null", field)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,4 @@
+package main
+
+import ("context")
+func measureHerd(ctx context.Context, s settings) (report, error) { return nil, nil }

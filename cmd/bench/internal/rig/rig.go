@@ -1,0 +1,144 @@
+// Package rig runs the real program over a private PostgreSQL and Redis, and reads what they count.
+package rig
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"freshet/internal/devenv"
+	"freshet/internal/seed"
+)
+
+// Options says where a Rig keeps its data, and how much of it there is.
+type Options struct {
+	// Dir is the data directory. It is used again: seeding happens once. Default ".freshet/bench" and the size.
+	Dir  string
+	Size seed.Size
+	// Progress hears what takes long. Nil means silence.
+	Progress io.Writer
+	// Profiled builds a program that Server.Profile works on.
+	Profiled bool
+}
+
+// Rig is a seeded PostgreSQL and an empty Redis, with the program built. It lives until Close.
+type Rig struct {
+	// DB reaches the database as its owner.
+	DB *pgxpool.Pool
+	// Redis reaches the server that the instances share.
+	Redis *redis.Client
+	// Env has the servers, to be stopped and started.
+	Env *devenv.Env
+
+	program  string
+	progress io.Writer
+	servers  []*Server
+}
+
+// Open builds the program, starts PostgreSQL and Redis, and seeds if the data directory is new.
+func Open(ctx context.Context, o Options) (_ *Rig, err error) {
+	o.Dir = cmp.Or(o.Dir, filepath.Join(".freshet", "bench", o.Size.String()))
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	r := &Rig{progress: o.Progress}
+	if r.Env, err = devenv.Open(ctx, devenv.Options{Dir: o.Dir}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if r.program, err = build(ctx, r.Env.Dir, o.Profiled); err != nil {
+		return nil, err
+	}
+	if err := r.preload(ctx); err != nil {
+		return nil, err
+	}
+	if r.DB, err = pgxpool.New(ctx, r.Env.Postgres.URL); err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	url, err := redis.ParseURL(r.Env.Redis.URL)
+	if err != nil {
+		return nil, fmt.Errorf("open Redis: %w", err)
+	}
+	r.Redis = redis.NewClient(url)
+	return r, r.fill(ctx, o.Size)
+}
+
+// fill migrates, and seeds an empty database.
+func (r *Rig) fill(ctx context.Context, size seed.Size) error {
+	if err := r.run(ctx, io.Discard, "migrate", "up"); err != nil {
+		return err
+	}
+	var seeded bool
+	if err := r.DB.QueryRow(ctx, "SELECT EXISTS (SELECT FROM profiles)").Scan(&seeded); err != nil {
+		return fmt.Errorf("look for data: %w", err)
+	}
+	if !seeded {
+		fmt.Fprintf(r.progress, "seeding the %s data, once\n", size)
+		if err := r.run(ctx, r.progress, "seed", "--seed", size.String()); err != nil {
+			return err
+		}
+	}
+	return r.countStatements(ctx)
+}
+
+// Close stops the instances, then Redis and PostgreSQL.
+func (r *Rig) Close(ctx context.Context) error {
+	var errs []error
+	for _, s := range r.servers {
+		errs = append(errs, s.Stop())
+	}
+	if r.Redis != nil {
+		errs = append(errs, r.Redis.Close())
+	}
+	if r.DB != nil {
+		r.DB.Close()
+	}
+	return errors.Join(append(errs, r.Env.Close(ctx))...)
+}
+
+// run executes one of the program's commands to its end.
+func (r *Rig) run(ctx context.Context, out io.Writer, args ...string) error {
+	cmd := exec.CommandContext(ctx, r.program, args...)
+	cmd.Env = r.environment()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(out, &said)
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("freshet %v: %w: %s", args, err, said.String())
+	}
+	return nil
+}
+
+// environment passes on the addresses, which hold passwords, where no process list shows them.
+func (r *Rig) environment() []string {
+	return append(os.Environ(), "DATABASE_URL="+r.Env.Postgres.URL, "REDIS_URL="+r.Env.Redis.URL)
+}
+
+// build compiles the program that stands in the module of the current directory.
+func build(ctx context.Context, dir string, profiled bool) (program string, err error) {
+	program = filepath.Join(dir, "freshet")
+	args := []string{"build", "-o", program}
+	if profiled {
+		overlay, err := profilerOverlay(ctx, dir)
+		if err != nil {
+			return "", err
+		}
+		args = append(args, "-overlay", overlay)
+	}
+	if out, err := exec.CommandContext(ctx, "go", append(args, "freshet")...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build freshet: %w: %s", err, out)
+	}
+	return program, nil
+}

@@ -1,0 +1,199 @@
+package rig
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// Server is one instance of the program, as production runs it.
+type Server struct {
+	// Name is the instance's.
+	Name string
+	// URL has no slash at its end.
+	URL string
+
+	cmd     *exec.Cmd
+	logPath string
+	profile string
+	ended   chan struct{}
+	err     error // once ended
+}
+
+// Start returns when the instance listens. It runs until Stop, or until the Rig is closed.
+func (r *Rig) Start(ctx context.Context, name string, args ...string) (*Server, error) {
+	s := &Server{
+		Name:    name,
+		logPath: filepath.Join(r.Env.Dir, name+".log"),
+		profile: filepath.Join(r.Env.Dir, name+".pprof"),
+		ended:   make(chan struct{}),
+	}
+	log, err := os.Create(s.logPath)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	defer log.Close()
+	s.cmd = exec.Command(r.program, append([]string{"serve", "--addr", "127.0.0.1:0", "--name", name}, args...)...)
+	s.cmd.Env = append(r.environment(), profileVariable+"="+s.profile)
+	s.cmd.Stderr = log
+	s.cmd.SysProcAttr = dieWithParent()
+	if err := s.launch(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	r.servers = append(r.servers, s)
+	if err := s.await(ctx); err != nil {
+		said, _ := os.ReadFile(s.logPath)
+		return nil, fmt.Errorf("start %s: %w: %s", name, err, said)
+	}
+	return s, nil
+}
+
+func (s *Server) launch() error {
+	started := make(chan error)
+	go func() {
+		// The child dies with the thread that started it, which is kept for as long.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(s.ended)
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			s.err = s.cmd.Wait()
+		}
+	}()
+	return <-started
+}
+
+// await reads the log until it tells the address.
+func (s *Server) await(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if addr, ok := s.address(); ok {
+			s.URL = "http://" + addr
+			return nil
+		}
+		select {
+		case <-s.ended:
+			return errors.New("it ended at once")
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Server) address() (string, bool) {
+	log, err := os.Open(s.logPath)
+	if err != nil {
+		return "", false
+	}
+	defer log.Close()
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		var line struct{ Msg, Addr string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
+			return line.Addr, true
+		}
+	}
+	return "", false
+}
+
+// Stop lets the instance drain. Stopping twice does nothing.
+func (s *Server) Stop() error {
+	select {
+	case <-s.ended:
+		return nil
+	default:
+	}
+	const patience = 30 * time.Second
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+	case <-time.After(patience):
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		return fmt.Errorf("stop %s: killed after %s", s.Name, patience)
+	}
+	if s.err != nil {
+		return fmt.Errorf("stop %s: %w", s.Name, s.err)
+	}
+	return nil
+}
+
+// Profile writes a CPU profile of what the server does while do runs, and returns its path. The Rig must be Profiled.
+func (s *Server) Profile(do func()) string {
+	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
+	do()
+	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
+	return s.profile
+}
+
+// Counters are a server's metrics of one moment.
+type Counters map[string]*dto.MetricFamily
+
+// Counters reads /metrics.
+func (s *Server) Counters(ctx context.Context) (Counters, error) {
+	body, err := get(ctx, s.URL+"/metrics")
+	if err != nil {
+		return nil, fmt.Errorf("metrics of %s: %w", s.Name, err)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("metrics of %s: %w", s.Name, err)
+	}
+	return families, nil
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
+}
+
+// Sum adds up a counter over all labels that the pairs do not set. What was never counted is 0.
+func (c Counters) Sum(name string, pairs ...string) float64 {
+	total := 0.0
+	for _, metric := range c[name].GetMetric() {
+		if matches(metric, pairs) {
+			total += metric.GetCounter().GetValue()
+		}
+	}
+	return total
+}
+
+func matches(metric *dto.Metric, pairs []string) bool {
+	labels := make(map[string]string)
+	for _, label := range metric.GetLabel() {
+		labels[label.GetName()] = label.GetValue()
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if labels[pairs[i]] != pairs[i+1] {
+			return false
+		}
+	}
+	return true
+}
