@@ -18,6 +18,7 @@ import (
 // TokenHash is the SHA-256 of a session's token: the token itself is nowhere but with its holder.
 type TokenHash [sha256.Size]byte
 
+// String is lower-case hex, as in keys and tags.
 func (h TokenHash) String() string { return hex.EncodeToString(h[:]) }
 
 func (s *Store) viewerKinds(p map[string]policy.Effective) {
