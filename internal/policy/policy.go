@@ -162,6 +162,9 @@ func hintOf(directives ast.DirectiveList) hint {
 		if arg := d.Arguments.ForName("inheritMaxAge"); arg != nil {
 			h.inherit, _ = value(arg).(bool)
 		}
+		if h.inherit {
+			h.maxAge = nil // as Apollo has it, where a directive says both
+		}
 	}
 	for _, d := range directives.ForNames("cacheTag") {
 		h.tags = append(h.tags, d.Arguments.ForName("format").Value.Raw)
@@ -194,7 +197,11 @@ func scopeOf(h hint) Scope {
 // checkTags refuses templates that name what is not there.
 func checkTags(at string, tags []string, def *ast.Definition, field *ast.FieldDefinition, scope Scope) error {
 	for _, tag := range tags {
-		for _, name := range placeholders(tag) {
+		names := placeholders(tag)
+		if strings.Count(tag, "{") != len(names) || strings.Count(tag, "}") != len(names) {
+			return fmt.Errorf("policy: %s: tag %q has a brace without its partner", at, tag)
+		}
+		for _, name := range names {
 			from, what, _ := strings.Cut(name, ".")
 			ok := false
 			switch from {
