@@ -140,7 +140,7 @@ func (m *feedRun) passes(ctx context.Context, out *feedReport, viewers []rig.Vie
 		return add("warm", same)
 	}
 	var err error
-	out.Profile = m.server.Profile(func() { err = add("warm", same) })
+	out.Profile, err = m.server.Profile(ctx, func() error { return add("warm", same) })
 	return err
 }
 

@@ -29,7 +29,8 @@ func init() {
 	signal.Notify(signals, syscall.SIGUSR1)
 	go func() {
 		for range signals {
-			file, err := os.Create(os.Getenv("` + profileVariable + `"))
+			path := os.Getenv("` + profileVariable + `")
+			file, err := os.Create(path + ".new")
 			if err == nil {
 				err = pprof.StartCPUProfile(file)
 			}
@@ -39,6 +40,7 @@ func init() {
 			<-signals
 			pprof.StopCPUProfile()
 			file.Close()
+			os.Rename(path+".new", path)
 		}
 	}()
 }

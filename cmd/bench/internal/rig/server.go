@@ -81,21 +81,27 @@ func (s *Server) launch() error {
 
 // await reads the log until it tells the address.
 func (s *Server) await(ctx context.Context) error {
+	return s.until(ctx, func() bool {
+		addr, ok := s.address()
+		s.URL = "http://" + addr
+		return ok
+	})
+}
+
+// until looks until ready says yes. It fails when the instance ends.
+func (s *Server) until(ctx context.Context, ready func() bool) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if addr, ok := s.address(); ok {
-			s.URL = "http://" + addr
-			return nil
-		}
+	for !ready() {
 		select {
 		case <-s.ended:
-			return errors.New("it ended at once")
+			return errors.New("it ended")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
 	}
+	return nil
 }
 
 func (s *Server) address() (string, bool) {
@@ -137,11 +143,19 @@ func (s *Server) Stop() error {
 }
 
 // Profile writes a CPU profile of what the server does while do runs, and returns its path. The Rig must be Profiled.
-func (s *Server) Profile(do func()) string {
+func (s *Server) Profile(ctx context.Context, do func() error) (path string, err error) {
+	if err := os.Remove(s.profile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("profile %s: %w", s.Name, err)
+	}
 	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
-	do()
+	if err := do(); err != nil {
+		return "", err
+	}
 	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
-	return s.profile
+	return s.profile, s.until(ctx, func() bool {
+		_, err := os.Stat(s.profile)
+		return err == nil
+	})
 }
 
 // Counters are a server's metrics of one moment.
