@@ -123,15 +123,16 @@ CREATE TABLE configs (
 
 -- Counts follow their rows in the same transaction, whoever writes: one statement, one pass over what it changed.
 -- Locking count rows in the order of their ids keeps two such statements from a deadlock. A delete that cascades from
--- the counted row itself finds no count row to change.
+-- the counted row itself finds no count row to change. An update counts as a delete and an insert.
 
 CREATE FUNCTION count_likes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
+    IF TG_OP <> 'DELETE' THEN
         INSERT INTO post_counts AS c (post_id, likes)
         SELECT post_id, count(*) FROM added GROUP BY post_id ORDER BY post_id
         ON CONFLICT (post_id) DO UPDATE SET likes = c.likes + excluded.likes;
-    ELSE
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
         PERFORM 1 FROM post_counts WHERE post_id IN (SELECT post_id FROM removed) ORDER BY post_id FOR UPDATE;
         UPDATE post_counts c SET likes = c.likes - r.n
         FROM (SELECT post_id, count(*) AS n FROM removed GROUP BY post_id) r WHERE c.post_id = r.post_id;
@@ -140,12 +141,14 @@ BEGIN
 END $$;
 CREATE TRIGGER likes_count_insert AFTER INSERT ON likes
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_likes();
+CREATE TRIGGER likes_count_update AFTER UPDATE ON likes
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_likes();
 CREATE TRIGGER likes_count_delete AFTER DELETE ON likes
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION count_likes();
 
 CREATE FUNCTION count_follows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
+    IF TG_OP <> 'DELETE' THEN
         INSERT INTO profile_counts AS c (profile_id, followers, following)
         SELECT id, sum(followers), sum(following) FROM (
             SELECT followee_id AS id, 1 AS followers, 0 AS following FROM added
@@ -153,7 +156,8 @@ BEGIN
         GROUP BY id ORDER BY id
         ON CONFLICT (profile_id) DO UPDATE
             SET followers = c.followers + excluded.followers, following = c.following + excluded.following;
-    ELSE
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
         PERFORM 1 FROM profile_counts
         WHERE profile_id IN (SELECT followee_id FROM removed UNION ALL SELECT follower_id FROM removed)
         ORDER BY profile_id FOR UPDATE;
@@ -168,16 +172,24 @@ BEGIN
 END $$;
 CREATE TRIGGER follows_count_insert AFTER INSERT ON follows
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_follows();
+CREATE TRIGGER follows_count_update AFTER UPDATE ON follows
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_follows();
 CREATE TRIGGER follows_count_delete AFTER DELETE ON follows
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION count_follows();
 
 CREATE FUNCTION count_posts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
+    IF TG_OP = 'UPDATE' THEN -- nearly always an edit, which moves no post to another author
+        IF NOT EXISTS (SELECT id, author_id FROM added EXCEPT SELECT id, author_id FROM removed) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
         INSERT INTO profile_counts AS c (profile_id, posts)
         SELECT author_id, count(*) FROM added GROUP BY author_id ORDER BY author_id
         ON CONFLICT (profile_id) DO UPDATE SET posts = c.posts + excluded.posts;
-    ELSE
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
         PERFORM 1 FROM profile_counts WHERE profile_id IN (SELECT author_id FROM removed) ORDER BY profile_id FOR UPDATE;
         UPDATE profile_counts c SET posts = c.posts - r.n
         FROM (SELECT author_id, count(*) AS n FROM removed GROUP BY author_id) r WHERE c.profile_id = r.author_id;
@@ -186,6 +198,8 @@ BEGIN
 END $$;
 CREATE TRIGGER posts_count_insert AFTER INSERT ON posts
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_posts();
+CREATE TRIGGER posts_count_update AFTER UPDATE ON posts
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_posts();
 CREATE TRIGGER posts_count_delete AFTER DELETE ON posts
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION count_posts();
 
