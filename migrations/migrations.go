@@ -35,21 +35,28 @@ func Down(ctx context.Context, db *bun.DB) ([]string, error) {
 	return change(ctx, db, (*migrate.Migrator).Rollback)
 }
 
-// Status lists every migration, oldest first. On a database that was never migrated all are missing.
+// Status lists every migration, oldest first. On a database that was never migrated all are missing. It changes nothing,
+// so that an account which may not change the schema can ask.
 func Status(ctx context.Context, db *bun.DB) ([]State, error) {
-	m, err := migrator(ctx, db)
+	all, err := embedded()
 	if err != nil {
 		return nil, err
 	}
-	list, err := m.MigrationsWithStatus(ctx)
-	if err != nil {
+	var migrated bool
+	if err := db.NewRaw("SELECT to_regclass('bun_migrations') IS NOT NULL").Scan(ctx, &migrated); err != nil {
 		return nil, fmt.Errorf("migrations: read status: %w", err)
+	}
+	list := all.Sorted()
+	if migrated {
+		if list, err = migrate.NewMigrator(db, all).MigrationsWithStatus(ctx); err != nil {
+			return nil, fmt.Errorf("migrations: read status: %w", err)
+		}
 	}
 	states := make([]State, len(list))
 	for i, one := range list {
-		states[len(list)-1-i] = State{Name: one.String()}
+		states[i] = State{Name: one.String()}
 		if one.IsApplied() {
-			states[len(list)-1-i].AppliedAt = one.MigratedAt
+			states[i].AppliedAt = one.MigratedAt
 		}
 	}
 	return states, nil
@@ -88,10 +95,18 @@ func change(ctx context.Context, db *bun.DB, do step) (names []string, err error
 	return names, nil
 }
 
-func migrator(ctx context.Context, db *bun.DB) (*migrate.Migrator, error) {
+func embedded() (*migrate.Migrations, error) {
 	all := migrate.NewMigrations()
 	if err := all.Discover(files); err != nil {
 		return nil, fmt.Errorf("migrations: embedded files: %w", err)
+	}
+	return all, nil
+}
+
+func migrator(ctx context.Context, db *bun.DB) (*migrate.Migrator, error) {
+	all, err := embedded()
+	if err != nil {
+		return nil, err
 	}
 	m := migrate.NewMigrator(db, all, migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
