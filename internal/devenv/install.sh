@@ -79,8 +79,8 @@ had_redis=$(command -v redis-server || true)
 apt-get update -qq </dev/null || echo "The package lists could not be renewed, trying with the old ones" >&2
 apt-get install -q -y -o Dpkg::Use-Pty=0 --no-install-recommends "$@" </dev/null
 # Nor should it start with the machine from now on. One that was there before is none of our business.
-if [ -z "$had_redis" ] && command -v systemctl >/dev/null; then
-    systemctl disable --quiet redis-server 2>/dev/null || true
+if [ -z "$had_redis" ] && [ -e /etc/init.d/redis-server ]; then
+    update-rc.d redis-server disable || true # for systemd too
 fi
 ROOT
 }
