@@ -3,6 +3,9 @@ package store
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"math"
+	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -42,20 +45,36 @@ func (c Cursor) encode(fingerprint uint32) string {
 	return base64.RawURLEncoding.EncodeToString(buf)
 }
 
-// decodeCursor reads a client's cursor. The error names the argument.
-func decodeCursor(text string, fingerprint uint32) (Cursor, error) {
+// decodeCursor reads a client's cursor of a list, which is in the order of TOP or of time. The error names the argument.
+func decodeCursor(text string, fingerprint uint32, top bool) (Cursor, error) {
 	buf, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || (len(buf) != plainCursor && len(buf) != topCursor) {
+	if err != nil || strings.ContainsAny(text, "\r\n") || (len(buf) != plainCursor && len(buf) != topCursor) {
 		return Cursor{}, models.BadArgument("after", "is not a cursor")
 	}
-	if binary.BigEndian.Uint32(buf) != fingerprint {
+	if binary.BigEndian.Uint32(buf) != fingerprint || top != (len(buf) == topCursor) {
 		return Cursor{}, models.BadArgument("after", "is a cursor of another list, order or filter")
 	}
 	c := Cursor{Spot: spotAt(buf[4:])}
-	if len(buf) == topCursor {
+	ok := c.Spot.isTime()
+	if top {
 		c.Newest = spotAt(buf[plainCursor:])
+		ok = c.Newest.isTime() && c.Spot.isScore()
+	}
+	if !ok {
+		return Cursor{}, models.BadArgument("after", "is not a cursor")
 	}
 	return c, nil
+}
+
+// isTime tells whether PostgreSQL could have given the spot: anyone can write a cursor.
+func (s Spot) isTime() bool {
+	year := time.UnixMicro(s.Rank).UTC().Year()
+	return s.ID > 0 && year >= 1 && year <= 9999
+}
+
+func (s Spot) isScore() bool {
+	score := math.Float64frombits(uint64(s.Rank))
+	return s.ID > 0 && score >= 0 && score <= math.MaxFloat64
 }
 
 func (s Spot) append(buf []byte) []byte {

@@ -57,7 +57,7 @@ func NewFeedKey(
 		}
 	}
 	if after != nil {
-		key.After, err = decodeCursor(*after, key.fingerprint())
+		key.After, err = decodeCursor(*after, key.fingerprint(), order == models.FeedOrderTop)
 	}
 	return key, err
 }

@@ -66,7 +66,7 @@ func NewListKey(l List, of models.ID, first *int, after *string) (ListKey, error
 		return key, err
 	}
 	if after != nil {
-		key.After, err = decodeCursor(*after, key.fingerprint())
+		key.After, err = decodeCursor(*after, key.fingerprint(), false)
 	}
 	return key, err
 }
