@@ -104,11 +104,15 @@ func New(o Options) *Node {
 // Run follows the log, renews the grant and stands for sequencer until ctx ends; then it gives grant and office back.
 // PostgreSQL or Redis out of reach is no failure: the grant lapses, and Run goes on trying.
 func (n *Node) Run(ctx context.Context) {
-	var work sync.WaitGroup
-	work.Go(func() { n.tail.receive(ctx) })
-	work.Go(func() { n.tail.send(ctx) })
-	work.Go(func() { n.stand(ctx) })
-	work.Wait()
+	var tail, office sync.WaitGroup
+	// The office outlives the grant: it can then say that this instance has none.
+	inOffice, resign := context.WithCancel(context.WithoutCancel(ctx))
+	office.Go(func() { n.stand(inOffice) })
+	tail.Go(func() { n.tail.receive(ctx) })
+	tail.Go(func() { n.tail.send(ctx) })
+	tail.Wait()
+	resign()
+	office.Wait()
 }
 
 // Stats is what operators want to know of a Node at one moment.

@@ -5,8 +5,11 @@ import (
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"freshet/internal/testenv"
+	"freshet/migrations"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -40,4 +43,11 @@ func queryValue[T any](t testing.TB, db *sql.DB, query string, args ...any) (val
 		t.Fatalf("%s: %v", query, err)
 	}
 	return value
+}
+
+func migrateUp(t testing.TB, db *sql.DB) {
+	t.Helper()
+	if _, err := migrations.Up(t.Context(), bun.NewDB(db, pgdialect.New())); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -40,26 +40,37 @@ func (n *Node) candidate(ctx context.Context) error {
 	}
 	// The lock must go with the office, so the session is not to be used again.
 	defer conn.Raw(func(any) error { return driver.ErrBadConn })
-	if _, err := conn.ExecContext(ctx, session, "freshet sequencer "+n.id); err != nil {
-		return fmt.Errorf("prepare session: %w", err)
-	}
-	tries := 0
-	for ctx.Err() == nil {
-		t, head, err := take(ctx, conn, n.Name)
+	for try := 0; ctx.Err() == nil; try++ {
+		t, head, err := n.try(ctx, conn, try)
 		if err != nil {
-			return fmt.Errorf("take office: %w", err)
+			return err
 		}
 		if t != nil {
 			return n.serve(ctx, t, head)
 		}
-		if tries++; tries%5 == 0 {
-			if err := endStuck(ctx, conn, n.Stuck); err != nil {
-				return err
-			}
-		}
 		sleep(ctx, n.Election)
 	}
 	return nil
+}
+
+func (n *Node) try(ctx context.Context, conn *sql.Conn, try int) (*term, cache.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, patienceWithPostgres)
+	defer cancel()
+	if try == 0 {
+		if _, err := conn.ExecContext(ctx, session, "freshet sequencer "+n.id); err != nil {
+			return nil, cache.Position{}, fmt.Errorf("prepare session: %w", err)
+		}
+	}
+	if try%5 == 4 {
+		if err := endStuck(ctx, conn, n.Stuck); err != nil {
+			return nil, cache.Position{}, err
+		}
+	}
+	t, head, err := take(ctx, conn, n.Name)
+	if err != nil {
+		return nil, head, fmt.Errorf("take office: %w", err)
+	}
+	return t, head, nil
 }
 
 // serve is one term of office. Asks are heard from before its first round, and kept only as long as the queue has room:
@@ -92,11 +103,25 @@ func (n *Node) serve(ctx context.Context, t *term, head cache.Position) error {
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
+	last, done := inTime(ctx)
+	defer done()
+	if err == nil { // Run ends: the tail has given back this instance's own grant
+		return t.unregister(last, n.id)
+	}
 	if errors.Is(err, errGoesBack) {
-		_, endErr := t.conn.ExecContext(ctx, endEpoch, int64(t.number))
+		_, endErr := t.conn.ExecContext(last, endEpoch, int64(t.number))
 		err = errors.Join(err, endErr)
 	}
 	return err
+}
+
+// patienceWithPostgres is how long PostgreSQL may take for a statement; a connection that leads nowhere would otherwise
+// be waited for as long as the kernel likes.
+const patienceWithPostgres = 5 * time.Second
+
+// inTime is a context for a statement that has begun and should be finished although ctx ends.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), patienceWithPostgres)
 }
 
 var errDemoted = errors.New("changelog: Redis is a replica now, where other instances may not listen")
@@ -138,6 +163,8 @@ func demoted(ctx context.Context, client redis.UniversalClient) error {
 }
 
 func (w *watch) measure(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, patienceWithPostgres)
+	defer cancel()
 	var rows int64
 	var oldest float64
 	err := db.QueryRowContext(ctx, `SELECT

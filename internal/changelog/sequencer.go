@@ -23,7 +23,6 @@ type sequencer struct {
 	members map[string]*member
 	unknown time.Duration // until then, instances that are on no list may hold grants
 	owed    []uint64      // heads that writers wait to see settled, ascending
-	tidied  time.Duration
 }
 
 // member is an instance that may hold a grant.
@@ -32,6 +31,7 @@ type member struct {
 	until      time.Duration // its grants have ended by then, on the sequencer's own clock
 	heard      time.Duration
 	registered bool
+	left       bool // it has given its grant back
 
 	// What it has asked for since the last answer.
 	ask     uint64 // the latest N
@@ -58,52 +58,41 @@ func (s *sequencer) begin(ctx context.Context) error {
 	return nil
 }
 
-// work goes round until ctx ends or the office is lost.
+// work goes round until ctx ends (nil) or the office is lost.
 func (s *sequencer) work(ctx context.Context, asks <-chan ask, report func(*sequencer)) error {
 	poll := time.NewTicker(s.o.Poll)
 	defer poll.Stop()
-	for {
+	for ctx.Err() == nil {
 		due := !s.drained
 		if !due {
 			select {
 			case <-ctx.Done():
-				return nil
 			case a := <-asks:
 				due = s.hear(a)
 			case <-poll.C:
 				due = true
 			}
 		}
-		for pending := true; pending; {
-			select {
-			case a := <-asks:
-				due = s.hear(a) || due
-			default:
-				pending = false
-			}
-		}
-		if ctx.Err() != nil {
-			return nil
+		for n := len(asks); n > 0; n-- {
+			due = s.hear(<-asks) || due
 		}
 		if err := s.step(ctx, due); err != nil {
 			return err
 		}
-		if err := s.tidy(ctx); err != nil {
-			return err
-		}
 		report(s)
 	}
+	return nil
 }
 
 // hear notes an ask, and reports whether someone waits for its answer.
 func (s *sequencer) hear(a ask) bool {
+	m := s.members[a.From]
 	if a.Bye {
-		if m := s.members[a.From]; m != nil {
-			m.until = 0
+		if m != nil { // what it had asked for before must not grant it anew
+			*m = member{left: true}
 		}
 		return false
 	}
-	m := s.members[a.From]
 	if m == nil {
 		m = &member{}
 		s.members[a.From] = m
@@ -123,6 +112,11 @@ func (s *sequencer) hear(a ask) bool {
 
 // step moves the outbox if that is due, and publishes what there is to say.
 func (s *sequencer) step(ctx context.Context, due bool) error {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	if err := s.tidy(ctx); err != nil {
+		return err
+	}
 	b := bulletin{Sequencer: s.o.Name, Epoch: s.head.Epoch, After: s.head.At}
 	if due {
 		if err := s.round(ctx, &b); err != nil {
@@ -216,16 +210,12 @@ func (s *sequencer) settled() uint64 {
 	return settled
 }
 
-// tidy forgets instances that have been silent for long. One that comes back is registered anew before it is granted.
+// tidy forgets instances that have left, or have been silent for long. One that comes back is registered anew before it
+// is granted.
 func (s *sequencer) tidy(ctx context.Context) error {
-	const silence = time.Minute
 	now := s.o.Log.Now()
-	if now-s.tidied < silence {
-		return nil
-	}
-	s.tidied = now
 	for id, m := range s.members {
-		if now < m.until || now-m.heard < silence {
+		if !m.left && (now < m.until || now-m.heard < time.Minute) {
 			continue
 		}
 		if err := s.term.unregister(ctx, id); err != nil {

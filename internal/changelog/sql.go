@@ -33,7 +33,7 @@ var errDeposed = errors.New("changelog: another sequencer has taken office")
 
 // session prepares a connection for the office. Sequential scans are off because the outbox is nearly always empty, and
 // statistics that say so let the planner read through all the dead rows of a busy one.
-const session = `SELECT set_config('application_name', $1, false), set_config('statement_timeout', '10s', false),
+const session = `SELECT set_config('application_name', $1, false), set_config('statement_timeout', '5s', false),
 	set_config('synchronous_commit', 'on', false), set_config('default_transaction_isolation', 'read committed', false),
 	set_config('enable_seqscan', 'off', false), set_config('tcp_user_timeout', '5s', false)`
 
@@ -159,6 +159,8 @@ func (t *term) unregister(ctx context.Context, id string) error {
 
 // registered lists the instances that earlier sequencers may have granted.
 func (t *term) registered(ctx context.Context) (ids []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patienceWithPostgres)
+	defer cancel()
 	var list []byte
 	err = t.conn.QueryRowContext(ctx, "SELECT coalesce(json_agg(id), '[]') FROM changelog.instances").Scan(&list)
 	if err == nil {
@@ -173,6 +175,13 @@ func (t *term) registered(ctx context.Context) (ids []string, err error) {
 // readLog returns what follows at, or, if the epoch is another or the log no longer goes back that far, the first part
 // that there is.
 func readLog(ctx context.Context, db *sql.DB, at cache.Position, limit int) (p part, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read up to %d positions of the log after %d: %w", limit, at.At, err)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, patienceWithPostgres)
+	defer cancel()
 	rows, err := db.QueryContext(ctx, `
 		SELECT h.epoch, h.position, l.position, l.tag FROM changelog.log_head h LEFT JOIN LATERAL (
 			SELECT position, tag FROM changelog.log
@@ -214,39 +223,6 @@ func endStuck(ctx context.Context, conn *sql.Conn, silence time.Duration) error 
 		AND clock_timestamp() - a.state_change > make_interval(secs => $1)`, silence.Seconds())
 	if err != nil {
 		return fmt.Errorf("end stuck sequencer: %w", err)
-	}
-	return nil
-}
-
-// prunings each delete up to $1 rows of the log, oldest first: those of other epochs, those beyond the window's size, and
-// those older than it.
-var prunings = [...]string{`
-	DELETE FROM changelog.log WHERE ctid = ANY (ARRAY(
-		(SELECT ctid FROM changelog.log WHERE epoch < (SELECT epoch FROM changelog.log_head) LIMIT $1)
-		UNION ALL (SELECT ctid FROM changelog.log WHERE epoch > (SELECT epoch FROM changelog.log_head) LIMIT $1)))
-	AND $2::bigint + $3::float8 > 0`, `
-	DELETE FROM changelog.log WHERE ctid = ANY (ARRAY(
-		SELECT ctid FROM (
-			SELECT ctid, position, moved_at FROM changelog.log
-			WHERE epoch = (SELECT epoch FROM changelog.log_head) ORDER BY position LIMIT $1) oldest
-		WHERE position <= (SELECT position FROM changelog.log_head) - $2::bigint
-		OR moved_at < now() - make_interval(secs => $3)))`,
-}
-
-// prune removes what the window no longer holds, limit rows at a time.
-func prune(ctx context.Context, o *Options, limit int) error {
-	for _, statement := range prunings {
-		for full := true; full; {
-			result, err := o.DB.ExecContext(ctx, statement, limit, o.WindowRows, o.Window.Seconds())
-			if err != nil {
-				return fmt.Errorf("prune log: %w", err)
-			}
-			n, err := result.RowsAffected()
-			if err != nil {
-				return fmt.Errorf("prune log: %w", err)
-			}
-			full = n >= int64(limit)
-		}
 	}
 	return nil
 }

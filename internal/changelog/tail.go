@@ -2,7 +2,6 @@ package changelog
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -115,7 +114,8 @@ func (t *tail) send(ctx context.Context) {
 		a := t.next(due)
 		t.o.at("ask")
 		// A lost ask is made good by the next; its failure shows as a grant that lapses.
-		_ = t.o.publish(ctx, t.o.asks(), a)
+		// It is finished also when ctx ends, lest it overtake the last one.
+		_ = t.o.publish(context.WithoutCancel(ctx), t.o.asks(), a)
 		select {
 		case <-ctx.Done():
 		case <-t.wake:
@@ -175,7 +175,7 @@ func (t *tail) catchUp(ctx context.Context) error {
 		at := t.o.Log.Position()
 		part, err := readLog(ctx, t.o.DB, at, catchUpChunk)
 		if err != nil {
-			return fmt.Errorf("read log after %d: %w", at.At, err)
+			return err
 		}
 		if part.after.Epoch != at.Epoch || part.after.At > at.At {
 			t.o.Log.Reset(part.after)
