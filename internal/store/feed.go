@@ -137,9 +137,12 @@ func (s *Store) loadFeeds(ctx context.Context, keys []FeedKey) (_ map[FeedKey]*P
 	defer failed(&err, "feeds %v", keys)
 	queries := make([]*bun.SelectQuery, len(keys))
 	for i, key := range keys {
-		page := s.newest(key, int64(key.First)+1)
+		var page *bun.SelectQuery
 		if key.Order == models.FeedOrderTop {
 			page = s.top(key)
+		} else { // with as many columns as top
+			page = s.newest(key, int64(key.First)+1).
+				ColumnExpr("0::float8 AS score, post.published_at AS newest_at, post.id AS newest_id")
 		}
 		page = s.db.NewSelect().ColumnExpr("page.*").TableExpr("(?) AS page", page).
 			Join("JOIN profiles AS author ON author.id = page.author_id")
