@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -35,32 +36,64 @@ type Server struct {
 	err     error // once ended
 }
 
+// Launch says how one instance differs from another. Only Name has no default.
+type Launch struct {
+	Name string
+	// Args are flags of serve.
+	Args []string
+	// Env is added to the environment, as in "REDIS_URL=redis://…", and comes before what the Rig says.
+	Env []string
+	// Through is a program that becomes the instance, with its arguments, such as unshare.
+	Through []string
+}
+
 // Start returns when the instance listens. It runs until Stop, or until the Rig is closed.
 func (r *Rig) Start(ctx context.Context, name string, args ...string) (*Server, error) {
+	return r.Launch(ctx, Launch{Name: name, Args: args})
+}
+
+// Launch is Start for an instance that differs from the others. The log of an earlier one of the same name is gone.
+func (r *Rig) Launch(ctx context.Context, l Launch) (*Server, error) {
 	s := &Server{
-		Name:    name,
-		logPath: filepath.Join(r.Env.Dir, name+".log"),
-		profile: filepath.Join(r.Env.Dir, name+".pprof"),
+		Name:    l.Name,
+		logPath: filepath.Join(r.Env.Dir, l.Name+".log"),
+		profile: filepath.Join(r.Env.Dir, l.Name+".pprof"),
 		ended:   make(chan struct{}),
 	}
 	log, err := os.Create(s.logPath)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", l.Name, err)
 	}
 	defer log.Close()
-	s.cmd = exec.Command(r.program, append([]string{"serve", "--addr", "127.0.0.1:0", "--name", name}, args...)...)
-	s.cmd.Env = append(r.environment(), profileVariable+"="+s.profile)
+	args := slices.Concat(l.Through, []string{r.program, "serve", "--addr", "127.0.0.1:0", "--name", l.Name}, l.Args)
+	s.cmd = exec.Command(args[0], args[1:]...)
+	s.cmd.Env = slices.Concat(r.environment(), []string{profileVariable + "=" + s.profile}, l.Env)
 	s.cmd.Stderr = log
 	s.cmd.SysProcAttr = dieWithParent()
 	if err := s.launch(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", l.Name, err)
 	}
 	r.servers = append(r.servers, s)
 	if err := s.await(ctx); err != nil {
 		said, _ := os.ReadFile(s.logPath)
-		return nil, fmt.Errorf("start %s: %w: %s", name, err, said)
+		return nil, fmt.Errorf("start %s: %w: %s", l.Name, err, said)
 	}
 	return s, nil
+}
+
+// Signal sends a signal to the instance's process; one that has ended gets none.
+func (s *Server) Signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
+
+// PID is the instance's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Ended is closed when the process has ended, for whatever reason.
+func (s *Server) Ended() <-chan struct{} { return s.ended }
+
+// Said is what the instance has logged so far.
+func (s *Server) Said() string {
+	said, _ := os.ReadFile(s.logPath)
+	return string(said)
 }
 
 func (s *Server) launch() error {
