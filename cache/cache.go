@@ -1,13 +1,14 @@
 // Package cache keeps values with the log position they were read as of, and knows which are still fresh.
 //
 // A Kind is one sort of value: it has a TTL, a way to name its keys and a way to load them. Reading one goes through
-// Redis, then, for the keys that Redis lacks, through a lock that lets one process load while the others wait, and at
-// last to the source. A fault of the cache is never an error of a read: the value then comes from the source.
+// this process's memory, then Redis, then, for the keys that Redis lacks, through a lock that lets one process load while
+// the others wait, and at last to the source. A fault of the cache is never an error of a read: the value then comes from the source.
 package cache
 
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ type Options struct {
 	WriteBudget time.Duration
 	// Lease is how long a lock outlives a holder that died; a living holder renews it. Default 1 s.
 	Lease time.Duration
+	// LocalBytes bounds the tier in this process's memory, roughly. Default 64 MiB; negative: none.
+	LocalBytes int64
 	// Log is told when the cache goes out of use and when it is back. Default: slog.Default().
 	Log *slog.Logger
 	// Now tells the time. Default time.Now.
@@ -56,6 +59,9 @@ func (o Options) withDefaults() Options {
 	if o.Lease == 0 {
 		o.Lease = time.Second
 	}
+	if o.LocalBytes == 0 {
+		o.LocalBytes = 64 << 20
+	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -69,7 +75,10 @@ func (o Options) withDefaults() Options {
 // background.
 type Cache struct {
 	Options
+	local   *local // nil: none
 	breaker breaker
+	// exponential draws from the exponential distribution of mean 1; tests steer it.
+	exponential func() float64
 	ctx     context.Context // ends with Close; for work that outlives the request that began it
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
@@ -77,7 +86,8 @@ type Cache struct {
 
 // New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.
 func New(o Options) *Cache {
-	c := &Cache{Options: o.withDefaults()}
+	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64}
+	c.local = newLocal(c.LocalBytes)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -86,6 +96,9 @@ func New(o Options) *Cache {
 func (c *Cache) Close() {
 	c.cancel()
 	c.work.Wait()
+	if c.local != nil {
+		c.local.StopAllGoroutines()
+	}
 }
 
 // Available tells whether Redis is in use, or given up for the moment after repeated faults.

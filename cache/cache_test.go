@@ -48,7 +48,7 @@ func newRig(t testing.TB, url string) *rig {
 	r.redis = redis.NewClient(o)
 	r.redis.AddHook(r)
 	r.cache = New(Options{
-		Redis: r.redis, Freshness: r.log, Observer: r, Now: r.clock, Lease: 300 * time.Millisecond,
+		LocalBytes: -1, Redis: r.redis, Freshness: r.log, Observer: r, Now: r.clock, Lease: 300 * time.Millisecond,
 		ReadBudget: 2 * time.Second, WriteBudget: 2 * time.Second,
 	})
 	t.Cleanup(func() { r.cache.Close(); r.redis.Close() })

@@ -13,6 +13,7 @@ type fetch[K comparable, V any] struct {
 	kind       *Kind[K, V]
 	names      map[K]string
 	token      string
+	early      bool // a refresh: what another has locked or refreshed already is left alone
 	todo       []K
 	values     map[K]V
 	loaded     int
@@ -30,6 +31,9 @@ func (f *fetch[K, V]) run() error {
 	deadline := time.Now().Add(f.patience())
 	for {
 		won, lost, ok := f.acquire()
+		if !ok && f.early {
+			return nil
+		}
 		if !ok {
 			return f.load(f.todo, false)
 		}
@@ -39,7 +43,7 @@ func (f *fetch[K, V]) run() error {
 			}
 		}
 		f.todo = lost
-		if len(lost) == 0 {
+		if len(lost) == 0 || f.early {
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -93,16 +97,25 @@ func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
 	return won, lost, true
 }
 
+// take uses an entry that is there by now; a refresh takes only one that another has just refreshed.
 func (f *fetch[K, V]) take(key K, reply *redis.StringCmd) bool {
+	k := f.kind
 	raw, err := reply.Bytes()
 	if err != nil {
 		return false
 	}
-	value, found, why := f.kind.decode(f.names[key], raw)
-	if why == "" && found {
+	e, why := k.open(f.names[key], raw)
+	if why != "" || (f.early && e.expires.Sub(k.cache.Now()) < k.TTL/2) {
+		return false
+	}
+	value, why := k.decode(&e)
+	if why != "" {
+		return false
+	}
+	if !e.absent {
 		f.values[key] = value
 	}
-	return why == ""
+	return true
 }
 
 // load reads keys from the source, and stores them if their locks are held.
@@ -155,7 +168,7 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 			spare = append(spare, name)
 			continue
 		}
-		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, e.append(nil, name), ttl.Milliseconds()}})
+		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, e.append(nil, name), (ttl + k.Grace).Milliseconds()}})
 	}
 	if len(calls) > 0 {
 		f.roundTrips++

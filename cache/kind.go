@@ -25,6 +25,8 @@ type KindOptions[K comparable, V any] struct {
 	TTL time.Duration
 	// AbsentTTL is the same for the knowledge that the source has no such key. Default: TTL, 30 s at most.
 	AbsentTTL time.Duration
+	// Grace is how long an entry that has expired may still be served, marked stale, if the source fails. Default 0.
+	Grace time.Duration
 	// Key names a key within the kind: "42", or "user:42:first=20". Text that comes from a user must be
 	// percent-encoded, colons included, or one viewer could name another's entry.
 	Key func(K) string
@@ -64,6 +66,7 @@ type Kind[K comparable, V any] struct {
 
 	mu      sync.Mutex
 	flights map[K]*flight // keys that a goroutine of this process is fetching
+	forgets uint64        // calls of Forget
 }
 
 // NewKind adds a kind to a cache.
@@ -114,6 +117,19 @@ func (k *Kind[K, V]) Forget(ctx context.Context, keys ...K) {
 			p.Del(ctx, name, lockKey(name))
 		}
 	})
+	// After the removal from Redis: who read the old entry there has noted the old number of calls, and holds nothing.
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.forgets++
+	for _, key := range keys {
+		k.cache.dropLocal(k.name(key))
+	}
+}
+
+func (k *Kind[K, V]) forgotten() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.forgets
 }
 
 // name is the whole key in Redis. A long variant becomes a hash, behind enough of its text to be recognised.
@@ -151,34 +167,35 @@ func (k *Kind[K, V]) entry(key K, l *load[K, V]) (e entry, ttl time.Duration, er
 	return e, ttl, err
 }
 
-// decode reads what is stored under name; why says why it can't be used.
-func (k *Kind[K, V]) decode(name string, raw []byte) (value V, found bool, why Reason) {
+// open reads what is stored under name; why says why it can't be used. An entry that is intact is returned either way.
+func (k *Kind[K, V]) open(name string, raw []byte) (e entry, why Reason) {
 	e, ok := parseEntry(name, raw)
 	if !ok || e.shape != k.shape {
-		return value, false, foreign
+		return entry{}, foreign
 	}
-	if !k.cache.Now().Before(e.expires) {
-		return value, false, expired
-	}
-	if k.Tags != nil {
-		if fresh, reason := k.cache.Freshness.Fresh(e.asOf, k.cache.Freshness.Tags(e.tags)); !fresh {
-			return value, false, Reason("stale_" + reason)
-		}
-	}
-	if e.absent {
-		return value, false, ""
-	}
-	if err := cbor.Unmarshal(e.payload, &value); err != nil {
-		return value, false, foreign
-	}
-	return value, true, ""
+	return e, k.check(&e, k.hashes(&e))
 }
 
-// usable tells whether this process may answer from entries now: kinds with tags need a grant.
-func (k *Kind[K, V]) usable() bool {
-	if !k.cache.Available() {
-		return false
+func (k *Kind[K, V]) hashes(e *entry) []uint64 {
+	if k.Tags == nil {
+		return nil
 	}
+	return k.cache.Freshness.Tags(e.tags)
+}
+
+// decode reads an entry's value.
+func (k *Kind[K, V]) decode(e *entry) (value V, why Reason) {
+	if e.absent {
+		return value, ""
+	}
+	if err := cbor.Unmarshal(e.payload, &value); err != nil {
+		return value, foreign
+	}
+	return value, ""
+}
+
+// granted tells whether this process may answer from entries now: kinds with tags need a grant.
+func (k *Kind[K, V]) granted() bool {
 	if k.Tags == nil {
 		return true
 	}

@@ -16,13 +16,17 @@ type Batch struct {
 	Kind string
 	// Keys is how many different keys were asked for. Each is a hit or was missed at least once.
 	Keys int
-	// Hits were answered from Redis at first sight, known absences included.
-	Hits int
+	// LocalHits were answered from this process's memory and Hits from Redis, at first sight, known absences included.
+	LocalHits, Hits int
 	// Misses counts the others by reason; nil if there were none.
 	Misses map[Reason]int
 	// Loaded is how many keys this batch had read from the source, and LoadTook how long that took, waiting included.
 	Loaded   int
 	LoadTook time.Duration
+	// Stale is how many keys were answered with what had expired, or can't be proved fresh, because the source failed.
+	Stale int
+	// Early is how many hits had their entry refreshed in the background before it expires.
+	Early int
 	// RoundTrips to Redis that the reader waited for.
 	RoundTrips int
 	// Took is the whole of it.
@@ -40,7 +44,25 @@ const (
 	expired     Reason = "expired"
 	foreign     Reason = "foreign"     // corrupt, of another format, or another key's
 	unavailable Reason = "unavailable" // Redis was out of use
+	staleTag    Reason = "stale_tag"   // changed since
+	staleFloor  Reason = "stale_floor" // older than what the log is known of
+	staleEpoch  Reason = "stale_epoch" // of another history of the database
+	staleGrant  Reason = "stale_grant" // contact with the log is lost
 )
+
+// staleReason names what Log.Fresh says.
+func staleReason(why string) Reason {
+	switch why {
+	case "tag":
+		return staleTag
+	case "floor":
+		return staleFloor
+	case "epoch":
+		return staleEpoch
+	default:
+		return staleGrant
+	}
+}
 
 func (b *Batch) miss(why Reason, n int) {
 	if n == 0 {

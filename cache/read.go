@@ -15,6 +15,7 @@ type read[K comparable, V any] struct {
 	found map[K]V
 	left  []K
 	names map[K]string
+	early []K // hits whose entries are to be refreshed
 	batch Batch
 }
 
@@ -35,45 +36,105 @@ func newRead[K comparable, V any](k *Kind[K, V], keys []K) *read[K, V] {
 	return r
 }
 
-// run answers from Redis, then fetches what nobody in this process is fetching yet, then waits for what others fetch
+func (r *read[K, V]) run(ctx context.Context) error {
+	if r.kind.granted() {
+		r.near()
+	}
+	err := r.far(ctx)
+	if err != nil && ctx.Err() == nil && r.rescue(ctx) {
+		err = nil
+	}
+	if len(r.early) > 0 {
+		r.kind.refresh(r.early, r.names)
+	}
+	return err
+}
+
+// near answers from this process's memory.
+func (r *read[K, V]) near() {
+	left := r.left[:0]
+	for _, key := range r.left {
+		h, value, why := r.kind.near(r.names[key])
+		if why != "" {
+			left = append(left, key)
+			continue
+		}
+		r.batch.LocalHits++
+		r.hit(key, &h.entry, value)
+	}
+	r.left = left
+}
+
+func (r *read[K, V]) hit(key K, e *entry, value V) {
+	if !e.absent {
+		r.found[key] = value
+	}
+	if r.kind.due(e) {
+		r.early = append(r.early, key)
+		r.batch.Early++
+	}
+}
+
+// far answers from Redis, then fetches what nobody in this process is fetching yet, then waits for what others fetch
 // and looks again: their values themselves may be older than a write that was answered before this read began, what they
 // stored is checked like any entry.
-func (r *read[K, V]) run(ctx context.Context) error {
+func (r *read[K, V]) far(ctx context.Context) error {
 	const rounds = 4 // a key that is invalidated again and again is read from the source after that
 	for round := range rounds {
-		if !r.lookup(ctx, round == 0) {
-			break
-		}
 		if len(r.left) == 0 {
 			return nil
+		}
+		if !r.lookup(ctx, round == 0) {
+			break
 		}
 		mine, theirs, waits := r.kind.claim(r.left)
 		if len(mine) > 0 {
 			if err := r.fetch(ctx, mine); err != nil {
-				return err
+				return err // what was not fetched is still left
 			}
 		}
 		r.left = theirs
-		if len(theirs) == 0 {
-			return nil
-		}
 		if failed, err := await(ctx, waits); err != nil {
 			return err
 		} else if failed {
 			break
 		}
 	}
+	if len(r.left) == 0 {
+		return nil
+	}
 	return r.around(ctx)
 }
 
-// lookup takes what Redis has of the keys left, in one round trip; false if Redis can't be asked.
+// lookup takes what Redis has of the keys left, in one round trip; false if Redis can't be asked or trusted.
 func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
-	if len(r.left) == 0 {
-		return true
-	}
-	if !r.kind.usable() {
+	forgets := r.kind.forgotten()
+	replies, ok := r.get(ctx, r.kind.granted())
+	if !ok {
 		r.batch.miss(unavailable, len(r.left))
 		return false
+	}
+	left := r.left[:0]
+	for i, key := range r.left {
+		why := r.take(key, replies[i], forgets)
+		switch {
+		case why != "":
+			left = append(left, key)
+			if first {
+				r.batch.miss(why, 1)
+			}
+		case first:
+			r.batch.Hits++
+		}
+	}
+	r.left = left
+	return true
+}
+
+// get asks Redis for the keys left.
+func (r *read[K, V]) get(ctx context.Context, allowed bool) ([]*redis.StringCmd, bool) {
+	if !allowed || !r.kind.cache.Available() {
+		return nil, false
 	}
 	replies := make([]*redis.StringCmd, len(r.left))
 	r.batch.RoundTrips++
@@ -82,39 +143,74 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 			replies[i] = p.Get(ctx, r.names[key])
 		}
 	})
-	if !ok {
-		r.batch.miss(unavailable, len(r.left))
-		return false
-	}
-	left := r.left[:0]
-	for i, key := range r.left {
-		why := r.take(key, replies[i])
-		if why == "" {
-			if first {
-				r.batch.Hits++
-			}
-			continue
-		}
-		if first {
-			r.batch.miss(why, 1)
-		}
-		left = append(left, key)
-	}
-	r.left = left
-	return true
+	return replies, ok
 }
 
 // take uses what Redis replied for a key, or says why it can't.
-func (r *read[K, V]) take(key K, reply *redis.StringCmd) Reason {
+func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64) Reason {
 	raw, err := reply.Bytes()
 	if err != nil {
 		return absent
 	}
-	value, found, why := r.kind.decode(r.names[key], raw)
-	if why == "" && found {
+	e, why := r.kind.open(r.names[key], raw)
+	if why != "" {
+		return why
+	}
+	value, why := r.kind.decode(&e)
+	if why != "" {
+		return why
+	}
+	r.hit(key, &e, value)
+	r.kind.keepLocal(r.names[key], e, value, len(raw), forgets)
+	return ""
+}
+
+// rescue answers what is left, now that the source has failed, from entries that have expired or can't be proved fresh
+// any more. It reports whether it could for all of them.
+func (r *read[K, V]) rescue(ctx context.Context) bool {
+	left := r.left[:0]
+	for _, key := range r.left {
+		h, _, why := r.kind.near(r.names[key])
+		if h == nil || !r.kind.rescuable(&h.entry, why) {
+			left = append(left, key)
+			continue
+		}
+		if !h.absent {
+			r.found[key] = h.value.(V)
+		}
+		r.batch.Stale++
+	}
+	r.left = left
+	if len(left) == 0 {
+		return true
+	}
+	replies, ok := r.get(ctx, true)
+	for i, key := range left {
+		if !ok || !r.rescueOne(key, replies[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *read[K, V]) rescueOne(key K, reply *redis.StringCmd) bool {
+	raw, err := reply.Bytes()
+	if err != nil {
+		return false
+	}
+	e, why := r.kind.open(r.names[key], raw)
+	if !r.kind.rescuable(&e, why) {
+		return false
+	}
+	value, why := r.kind.decode(&e)
+	if why != "" {
+		return false
+	}
+	if !e.absent {
 		r.found[key] = value
 	}
-	return why
+	r.batch.Stale++
+	return true
 }
 
 // around reads what is left from the source and leaves Redis alone.
@@ -210,4 +306,22 @@ func await(ctx context.Context, waits []*flight) (failed bool, err error) {
 		}
 	}
 	return failed, nil
+}
+
+// refresh has entries that are about to expire loaded again in the background, by whichever process gets their locks.
+// Until then the old ones are served: they are fresh by the log.
+func (k *Kind[K, V]) refresh(keys []K, names map[K]string) {
+	mine, _, _ := k.claim(keys)
+	if len(mine) == 0 {
+		return
+	}
+	f := newFetch(k, mine, names)
+	f.early = true
+	k.cache.work.Go(func() {
+		err := f.run()
+		k.land(mine, err != nil)
+		for _, key := range mine {
+			k.cache.dropLocal(names[key]) // or the old entry would be due again and again
+		}
+	})
 }

@@ -14,6 +14,8 @@ type CacheMetrics struct {
 	misses       *prometheus.CounterVec
 	loads        *prometheus.CounterVec
 	roundTrips   *prometheus.CounterVec
+	stale        *prometheus.CounterVec
+	early        *prometheus.CounterVec
 	batchSeconds *prometheus.HistogramVec
 	loadSeconds  *prometheus.HistogramVec
 }
@@ -34,14 +36,25 @@ func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
 		misses:       counter("freshet_cache_misses_total", "Keys not answered from the cache, by reason.", "kind", "reason"),
 		loads:        counter("freshet_cache_loads_total", "Keys read from the source: ok or error.", "kind", "outcome"),
 		roundTrips:   counter("freshet_cache_round_trips_total", "Round trips to Redis that readers waited for.", "kind"),
+		stale: counter("freshet_cache_stale_served_total",
+			"Keys answered with what had expired or could not be proved fresh, because the source failed.", "kind"),
+		early:        counter("freshet_cache_early_refreshes_total", "Hits refreshed in the background before their end.", "kind"),
 		batchSeconds: histogram("freshet_cache_batch_duration_seconds", "Reads of a batch of keys, from wherever they came."),
 		loadSeconds:  histogram("freshet_cache_load_duration_seconds", "Reads from the source in batches that needed it."),
 	}
-	return m, register(registry, m.hits, m.misses, m.loads, m.roundTrips, m.batchSeconds, m.loadSeconds)
+	return m, register(registry, m.hits, m.misses, m.loads, m.roundTrips, m.stale, m.early, m.batchSeconds, m.loadSeconds)
 }
 
-// Observe counts a batch.
-func (m *CacheMetrics) Observe(_ context.Context, b cache.Batch) {
+// Observe counts a batch, and notes in the request's record that its response will be stale in part.
+func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
+	if b.Stale > 0 {
+		recordOf(ctx).stale.Store(true)
+		m.stale.WithLabelValues(b.Kind).Add(float64(b.Stale))
+	}
+	if b.Early > 0 {
+		m.early.WithLabelValues(b.Kind).Add(float64(b.Early))
+	}
+	m.hits.WithLabelValues(b.Kind, "local").Add(float64(b.LocalHits))
 	m.hits.WithLabelValues(b.Kind, "redis").Add(float64(b.Hits))
 	for reason, n := range b.Misses {
 		m.misses.WithLabelValues(b.Kind, string(reason)).Add(float64(n))

@@ -137,6 +137,9 @@ func (e *endpoint) execute(ctx context.Context, w http.ResponseWriter, as media,
 	if len(response.Errors) > 0 {
 		rec.outcome = outcomeErrors
 	}
+	if rec.stale.Load() {
+		w.Header().Set("Warning", `110 freshet "Response is Stale"`)
+	}
 	write(w, as, http.StatusOK, response)
 	return nil
 }

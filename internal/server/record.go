@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // record is what is known of one request for its log line, metrics and errors. The request's own goroutine writes it;
@@ -16,6 +17,8 @@ type record struct {
 	kind      string // query, mutation, or unknown
 	outcome   string // ok, errors (beside data) or refused; empty where no GraphQL was asked
 	code      string // extensions.code of a request that was refused as a whole
+	// stale is set by any goroutine that reads for the request: part of the response could not be proved fresh.
+	stale atomic.Bool
 }
 
 type recordKey struct{}

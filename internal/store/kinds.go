@@ -2,6 +2,7 @@ package store
 
 import (
 	"strings"
+	"time"
 
 	"freshet/internal/policy"
 )
@@ -47,6 +48,9 @@ func Kinds() []policy.Kind {
 		{Name: kindCurrentConfig, Follows: []string{"Query.config"}},
 	}
 }
+
+// grace is how long counts that have expired may still be served, marked stale, while PostgreSQL is away.
+const grace = 10 * time.Minute
 
 // emitted are the types of tags that the triggers of the schema emit.
 func emitted() []string {

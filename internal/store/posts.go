@@ -18,7 +18,8 @@ func (s *Store) postKinds(p map[string]policy.Effective) {
 		Tags: func(id models.ID, _ *models.Post, _ bool) []string { return tags(p[kindPost], "$key.id", id.String()) },
 	})
 	s.PostCounts = cache.NewKind(s.cache, cache.KindOptions[models.ID, *models.PostCounts]{
-		Name: kindPostCounts, TTL: p[kindPostCounts].TTL, Key: models.ID.String, Load: s.loadPostCounts,
+		Name: kindPostCounts, TTL: p[kindPostCounts].TTL, Grace: grace, Key: models.ID.String,
+		Load: s.loadPostCounts,
 	})
 	s.Likes = cache.NewKind(s.cache, cache.KindOptions[Pair, bool]{
 		Name: kindLiked, TTL: p[kindLiked].TTL, Key: Pair.key, Load: s.loadLikes,

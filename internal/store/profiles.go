@@ -25,7 +25,8 @@ func (s *Store) profileKinds(p map[string]policy.Effective) {
 		},
 	})
 	s.ProfileCounts = cache.NewKind(s.cache, cache.KindOptions[models.ID, *models.ProfileCounts]{
-		Name: kindProfileCounts, TTL: p[kindProfileCounts].TTL, Key: models.ID.String, Load: s.loadProfileCounts,
+		Name: kindProfileCounts, TTL: p[kindProfileCounts].TTL, Grace: grace, Key: models.ID.String,
+		Load: s.loadProfileCounts,
 	})
 	s.Follows = cache.NewKind(s.cache, cache.KindOptions[Pair, bool]{
 		Name: kindFollows, TTL: p[kindFollows].TTL, Key: Pair.key, Load: s.loadFollows,
