@@ -50,15 +50,19 @@ CREATE FUNCTION changelog.setting(name text, otherwise integer) RETURNS integer 
     SELECT coalesce(nullif(current_setting('changelog.' || name, true), '')::integer, otherwise)
 $$;
 
--- watch makes every statement that changes a table write tags, also in sessions that replicate. Of the table's rows that
--- were inserted, deleted or updated (old and new), each gives the tags of the expressions in tags, or none where one is
--- NULL. TRUNCATE, and a statement with many rows, write the wildcards of the types ('profile:*', on which every entry with
--- a tag of the type depends). Given columns, an update counts only where one of them changed; tags may then use no others.
--- It makes one trigger function for the table and types, so that each statement in it is planned once.
-CREATE PROCEDURE changelog.watch(watched regclass, types text[], tags text, columns text DEFAULT NULL)
+-- watch makes every statement that changes a table write tags, also in sessions that replicate. Inserted and deleted rows
+-- give the tags of all expressions. An updated row gives those of tags; where one of the columns in keys changed, its old
+-- and new images give all. So keys are the columns that expressions use, and those by which lists with a tag of keyed
+-- sort and filter. An expression that is NULL gives none. TRUNCATE, and a statement with many rows, write the wildcards of
+-- the types ('profile:*', on which every entry with a tag of the type depends).
+--
+-- It makes one trigger function, so that each statement in it is planned once, and an update of a row that keeps its keys
+-- costs one row in the outbox for each expression of tags.
+CREATE PROCEDURE changelog.watch(watched regclass, types text[], keys text, tags text[], keyed text[] DEFAULT '{}')
 LANGUAGE plpgsql AS $body$
 DECLARE
     tagger text := format('changelog.%I', 'tag_' || types[1]);
+    every text := array_to_string(tags || keyed, ', ');
     event text;
     images text;
 BEGIN
@@ -69,30 +73,34 @@ BEGIN
             many CONSTANT integer := changelog.setting('many', 1000);
         BEGIN
             IF TG_OP = 'UPDATE' THEN
-                IF (SELECT count(*) FROM (SELECT FROM added LIMIT many + 1) a) <= many THEN
-                    INSERT INTO changelog.outbox (tag)
-                    SELECT DISTINCT t FROM (%3$s) changed, unnest(ARRAY[%2$s]) t WHERE t IS NOT NULL;
+                IF NOT EXISTS (SELECT FROM added OFFSET many) THEN
+                    INSERT INTO changelog.outbox (tag) %2$s;
+                    IF EXISTS (SELECT %3$s FROM removed EXCEPT SELECT %3$s FROM added) THEN
+                        INSERT INTO changelog.outbox (tag) SELECT DISTINCT t FROM (
+                            (SELECT %3$s FROM removed EXCEPT SELECT %3$s FROM added) UNION ALL
+                            (SELECT %3$s FROM added EXCEPT SELECT %3$s FROM removed)) changed, unnest(ARRAY[%4$s]) t
+                        WHERE t IS NOT NULL;
+                    END IF;
                     RETURN NULL;
                 END IF;
             ELSIF TG_OP = 'INSERT' THEN
-                IF (SELECT count(*) FROM (SELECT FROM added LIMIT many + 1) a) <= many THEN
+                IF NOT EXISTS (SELECT FROM added OFFSET many) THEN
                     INSERT INTO changelog.outbox (tag)
-                    SELECT DISTINCT t FROM added, unnest(ARRAY[%2$s]) t WHERE t IS NOT NULL;
+                    SELECT DISTINCT t FROM added, unnest(ARRAY[%4$s]) t WHERE t IS NOT NULL;
                     RETURN NULL;
                 END IF;
             ELSIF TG_OP = 'DELETE' THEN
-                IF (SELECT count(*) FROM (SELECT FROM removed LIMIT many + 1) r) <= many THEN
+                IF NOT EXISTS (SELECT FROM removed OFFSET many) THEN
                     INSERT INTO changelog.outbox (tag)
-                    SELECT DISTINCT t FROM removed, unnest(ARRAY[%2$s]) t WHERE t IS NOT NULL;
+                    SELECT DISTINCT t FROM removed, unnest(ARRAY[%4$s]) t WHERE t IS NOT NULL;
                     RETURN NULL;
                 END IF;
             END IF;
-            INSERT INTO changelog.outbox (tag) SELECT t || ':*' FROM unnest(%4$L::text[]) t;
+            INSERT INTO changelog.outbox (tag) SELECT t || ':*' FROM unnest(%5$L::text[]) t;
             RETURN NULL;
         END $$
-        $function$, tagger, tags, CASE WHEN columns IS NULL THEN 'TABLE removed UNION ALL TABLE added' ELSE format(
-            '(SELECT %1$s FROM removed EXCEPT SELECT %1$s FROM added) UNION ALL (SELECT %1$s FROM added EXCEPT SELECT %1$s FROM removed)',
-            columns) END, types);
+        $function$, tagger,
+        (SELECT string_agg(format('SELECT %s FROM added', t), ' UNION ALL ') FROM unnest(tags) t), keys, every, types);
     FOR event, images IN VALUES
         ('INSERT', 'REFERENCING NEW TABLE AS added'),
         ('UPDATE', 'REFERENCING OLD TABLE AS removed NEW TABLE AS added'),
@@ -100,8 +108,7 @@ BEGIN
         ('TRUNCATE', '')
     LOOP
         EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
-            'changelog_' || types[1] || '_' || lower(event), event, watched, images, tagger);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I',
-            watched, 'changelog_' || types[1] || '_' || lower(event));
+            'changelog_' || lower(event), event, watched, images, tagger);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', watched, 'changelog_' || lower(event));
     END LOOP;
 END $body$;

@@ -36,7 +36,7 @@ func populated(t testing.TB) *sql.DB {
 func noted(t testing.TB, db *sql.DB) string {
 	t.Helper()
 	return queryValue[string](t, db, `WITH taken AS (DELETE FROM changelog.outbox RETURNING tag)
-		SELECT coalesce(string_agg(tag, ' ' ORDER BY tag COLLATE "C"), '') FROM taken`)
+		SELECT coalesce(string_agg(tag, ' ' ORDER BY tag), '') FROM (SELECT DISTINCT tag COLLATE "C" AS tag FROM taken) t`)
 }
 
 func TestTriggers_TagsOfEachChange(t *testing.T) {
@@ -44,8 +44,10 @@ func TestTriggers_TagsOfEachChange(t *testing.T) {
 	db := populated(t)
 	session := "session:" + strings.Repeat("ab", 32)
 	for _, c := range []struct{ statement, want string }{
-		{"UPDATE profiles SET name = 'B' WHERE id = 2", "handle:bob profile:2"},
+		{"UPDATE profiles SET name = 'B' WHERE id = 2", "profile:2"},
 		{"UPDATE profiles SET handle = 'rob' WHERE id = 2", "handle:bob handle:rob profile:2"},
+		{"UPDATE profiles SET id = 77 WHERE id = 3", "handle:eve profile:3 profile:77"},
+		{"UPDATE profiles SET id = 3 WHERE id = 77", "handle:eve profile:3 profile:77"},
 		{"INSERT INTO profiles (id, handle, name) VALUES (4, 'dan', 'D')", "handle:dan profile:4"},
 		{"DELETE FROM profiles WHERE id = 4", "handle:dan profile:4"},
 		{"UPDATE profiles SET name = 'B' WHERE id = 99", ""},
@@ -161,7 +163,7 @@ func TestTriggers_ForeignWriter(t *testing.T) {
 			_, err := conn.Exec(ctx, setting+"; UPDATE public.profiles SET name = 'x' WHERE id = 2; RESET ALL; RESET ROLE")
 			return err
 		})
-		if got, want := noted(t, db), "handle:bob profile:2"; got != want {
+		if got, want := noted(t, db), "profile:2"; got != want {
 			t.Errorf("after %s: got tags %q, want %q", setting, got, want)
 		}
 	}
