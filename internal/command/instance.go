@@ -114,6 +114,12 @@ func (i *instance) assemble() error {
 	i.node = changelog.New(changelog.Options{
 		DB: i.logDB.DB, Redis: i.redis, Log: log, Service: i.options.Service, Name: i.options.Name, Logger: i.options.Log,
 	})
+	err = server.RegisterInstance(i.registry, server.Instance{
+		Log: i.node.Stats, CacheAvailable: i.cache.Available, Database: i.db.DB.Stats, Redis: i.redis.PoolStats,
+	})
+	if err != nil {
+		return err
+	}
 	if i.policy, err = Policy(); err != nil {
 		return err
 	}

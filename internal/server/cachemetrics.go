@@ -32,10 +32,10 @@ func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
 			prometheus.HistogramOpts{Name: name, Help: help, Buckets: latencyBuckets()}, []string{"kind"})
 	}
 	m := &CacheMetrics{
-		hits:         counter("freshet_cache_hits_total", "Keys answered from the cache.", "kind", "tier"),
-		misses:       counter("freshet_cache_misses_total", "Keys not answered from the cache, by reason.", "kind", "reason"),
-		loads:        counter("freshet_cache_loads_total", "Keys read from the source: ok or error.", "kind", "outcome"),
-		roundTrips:   counter("freshet_cache_round_trips_total", "Round trips to Redis that readers waited for.", "kind"),
+		hits:       counter("freshet_cache_hits_total", "Keys answered from the cache.", "kind", "tier"),
+		misses:     counter("freshet_cache_misses_total", "Keys not answered from the cache, by reason.", "kind", "reason"),
+		loads:      counter("freshet_cache_loads_total", "Keys read from the source: ok or error.", "kind", "outcome"),
+		roundTrips: counter("freshet_cache_round_trips_total", "Round trips to Redis that readers waited for.", "kind"),
 		stale: counter("freshet_cache_stale_served_total",
 			"Keys answered with what had expired or could not be proved fresh, because the source failed.", "kind"),
 		early:        counter("freshet_cache_early_refreshes_total", "Hits refreshed in the background before their end.", "kind"),
