@@ -53,6 +53,11 @@ func feedOperation() operation {
 }`, map[string]any{"first": feedSize})
 }
 
+// pageOperation reads a page of the feed, and shows next to nothing of it.
+func pageOperation() operation {
+	return newOperation(`query Page($first: Int) { feed(first: $first) { pageInfo { endCursor } } }`, map[string]any{"first": feedSize})
+}
+
 func profileOperation(id int64) operation {
 	return newOperation(`query Profile($id: ID!) { profile(id: $id) { id handle name bio avatarUrl counts { followers following posts } } }`,
 		map[string]any{"id": fmt.Sprint(id)})

@@ -63,7 +63,7 @@ func preys(viewer rig.Viewer) []prey {
 	return []prey{
 		{"profile", "profiles", profileOperation(viewer.ID)},
 		{"config", "configs", configOperation()},
-		{"feed", "follows", feedOperation()},
+		{"feed", "follows", pageOperation()},
 	}
 }
 

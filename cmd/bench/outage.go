@@ -204,30 +204,48 @@ func (m *outageRun) timeline(ctx context.Context, f fault, start time.Time) (out
 	if err := f.begin(ctx); err != nil {
 		return out, err
 	}
-	away, err := m.hits(ctx) // answers that were on their way
-	if err == nil {
-		err = wait(ctx, end)
-	}
-	atEnd, hitsErr := m.hits(ctx)
-	out.HitsDuring = atEnd - away
-	if err := errors.Join(err, hitsErr, f.end(context.WithoutCancel(ctx))); err != nil {
+	during, watchErr := m.watch(ctx, end)
+	atEnd, err := m.hits(ctx)
+	out.HitsDuring = during
+	if err := errors.Join(watchErr, err, f.end(context.WithoutCancel(ctx))); err != nil {
 		return out, err
 	}
-	back := time.Now()
-	for time.Since(back) < m.plan.after {
+	out.Back, err = m.awaitUse(ctx, atEnd)
+	return out, err
+}
+
+// watch counts hits until a moment. Those of replies that had already come are none: it begins a little later.
+func (m *outageRun) watch(ctx context.Context, end time.Time) (float64, error) {
+	if err := wait(ctx, time.Now().Add(m.plan.without/5)); err != nil {
+		return 0, err
+	}
+	before, err := m.hits(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := wait(ctx, end); err != nil {
+		return 0, err
+	}
+	after, err := m.hits(ctx)
+	return after - before, err
+}
+
+// awaitUse returns how many milliseconds it took until there were more hits than before; 0 if there never were.
+func (m *outageRun) awaitUse(ctx context.Context, before float64) (float64, error) {
+	start := time.Now()
+	for time.Since(start) < m.plan.after {
 		now, err := m.hits(ctx)
 		if err != nil {
-			return out, err
+			return 0, err
 		}
-		if now > atEnd {
-			out.Back = ms(time.Since(back))
-			break
+		if now > before {
+			return ms(time.Since(start)), nil
 		}
 		if err := wait(ctx, time.Now().Add(20*time.Millisecond)); err != nil {
-			return out, err
+			return 0, err
 		}
 	}
-	return out, nil
+	return 0, nil
 }
 
 // hits is how many keys the server has answered from Redis so far.
