@@ -22,6 +22,7 @@ import (
 type measurement struct {
 	name, usage string
 	run         func(context.Context, settings) (report, error)
+	flags       []cli.Flag // of this command alone
 }
 
 // report is what a measurement found. Its JSON form is the document that --json prints.
@@ -33,9 +34,10 @@ type report interface {
 // measurements lists all commands. The first is the default.
 func measurements() []measurement {
 	return []measurement{
-		{"feed", "a page of the feed, cold and warm: time, SQL statements and round trips to Redis", measureFeed},
-		{"outage", "500 requests a second while Redis is away, and comes back", measureOutage},
-		{"herd", "500 requests at once for one cold key, on three servers", measureHerd},
+		{"feed", "a page of the feed, cold and warm: time, SQL statements and round trips to Redis", measureFeed, nil},
+		{"outage", "500 requests a second while Redis is away, and comes back", measureOutage, nil},
+		{"herd", "500 requests at once for one cold key, on three servers", measureHerd, nil},
+		{"freshness", "whether anything stale is answered, one fault at a time", measureFreshness, freshnessFlags()},
 	}
 }
 
@@ -43,6 +45,9 @@ func measurements() []measurement {
 type settings struct {
 	rig  rig.Options
 	json bool
+	// For freshness.
+	short bool
+	only  []string
 }
 
 func main() {
@@ -67,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 				rig: rig.Options{
 					Dir: c.String("data"), Size: size, Progress: stderr, Profiled: c.Bool("pprof"),
 				},
-				json: c.Bool("json"),
+				json: c.Bool("json"), short: c.Bool("short"), only: c.StringSlice("only"),
 			})
 		}
 	}
@@ -89,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		},
 	}
 	for _, one := range all {
-		root.Commands = append(root.Commands, &cli.Command{Name: one.name, Usage: one.usage, Action: measure(one)})
+		root.Commands = append(root.Commands, &cli.Command{Name: one.name, Usage: one.usage, Flags: one.flags, Action: measure(one)})
 	}
 	return root.Run(ctx, args)
 }

@@ -1,0 +1,236 @@
+package freshness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"freshet/cmd/bench/internal/proxy"
+	"freshet/cmd/bench/internal/rig"
+	"freshet/internal/devenv"
+)
+
+const instances = 3
+
+// instance is one of the servers, behind proxies of its own. Its process changes when it is killed and started again.
+type instance struct {
+	name     string
+	number   int
+	redis    *proxy.Proxy
+	postgres *proxy.Proxy
+	server   atomic.Pointer[rig.Server] // nil while a load balancer would send it nothing
+	writing  atomic.Int32               // mutations under way there
+}
+
+// bed is three instances over one PostgreSQL and one Redis, with another Redis to fail over to.
+type bed struct {
+	rig       *rig.Rig
+	instances [instances]*instance
+	primary   *devenv.Redis
+	replica   *devenv.Redis
+	// clients by server: the two Redis share a password.
+	direct, spare *redis.Client
+
+	starting sync.Mutex
+}
+
+func openBed(ctx context.Context, r *rig.Rig) (_ *bed, err error) {
+	b := &bed{rig: r, primary: r.Env.Redis, direct: r.Redis}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := b.openReplica(ctx); err != nil {
+		return nil, err
+	}
+	for n := range b.instances {
+		if b.instances[n], err = b.openInstance(n); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range b.instances {
+		if err := b.start(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (b *bed) openReplica(ctx context.Context) (err error) {
+	b.replica, err = devenv.StartRedis(ctx, devenv.RedisOptions{Dir: filepath.Join(b.rig.Env.Dir, "replica")})
+	if err != nil {
+		return err
+	}
+	own := redis.NewClient(&redis.Options{Addr: b.replica.Addr, Password: b.replica.Password})
+	defer own.Close()
+	for _, setting := range []string{"masterauth", "requirepass"} {
+		if err := own.ConfigSet(ctx, setting, b.primary.Password).Err(); err != nil {
+			return fmt.Errorf("set up a second Redis: %w", err)
+		}
+	}
+	b.spare = redis.NewClient(&redis.Options{Addr: b.replica.Addr, Password: b.primary.Password})
+	return b.direct.ConfigSet(ctx, "masterauth", b.primary.Password).Err()
+}
+
+func (b *bed) openInstance(n int) (*instance, error) {
+	i := &instance{name: fmt.Sprintf("instance-%d", n+1), number: n}
+	var err error
+	if i.redis, err = proxy.Open(b.primary.Addr); err != nil {
+		return nil, err
+	}
+	address, err := url.Parse(b.rig.Env.Postgres.URL)
+	if err != nil {
+		return nil, err
+	}
+	i.postgres, err = proxy.Open(address.Host)
+	return i, err
+}
+
+// start makes a process for an instance that has none, perhaps through another program.
+func (b *bed) start(ctx context.Context, i *instance, through ...string) error {
+	b.starting.Lock()
+	defer b.starting.Unlock()
+	s, err := b.rig.Launch(ctx, rig.Launch{
+		Name: i.name, Through: through, Args: []string{"--database-conns", "12"},
+		Env: []string{
+			"DATABASE_URL=" + withHost(b.rig.Env.Postgres.URL, i.postgres.Addr()),
+			"REDIS_URL=" + withHost(b.rig.Env.Redis.URL, i.redis.Addr()),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	i.server.Store(s)
+	return nil
+}
+
+func withHost(address, host string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err) // devenv made it from its parts
+	}
+	u.Host = host
+	return u.String()
+}
+
+// kill ends an instance's process as a crash would. It returns when it is gone.
+func (b *bed) kill(i *instance) {
+	s := i.server.Swap(nil)
+	s.Signal(syscall.SIGKILL)
+	<-s.Ended()
+}
+
+// stop ends it in order.
+func (b *bed) stop(i *instance) error { return i.server.Swap(nil).Stop() }
+
+// sequencer is the instance that holds the office, as PostgreSQL has it.
+func (b *bed) sequencer(ctx context.Context) (*instance, error) {
+	var name string
+	if err := b.rig.DB.QueryRow(ctx, "SELECT sequencer FROM changelog.log_head").Scan(&name); err != nil {
+		return nil, fmt.Errorf("look for the sequencer: %w", err)
+	}
+	for _, i := range b.instances {
+		if i.name == name {
+			return i, nil
+		}
+	}
+	return nil, fmt.Errorf("look for the sequencer: %q is none of the instances", name)
+}
+
+// head is the log's.
+func (b *bed) head(ctx context.Context) (term, epoch, position int64, err error) {
+	err = b.rig.DB.QueryRow(ctx, "SELECT term, epoch, position FROM changelog.log_head").Scan(&term, &epoch, &position)
+	return term, epoch, position, err
+}
+
+// least is the instance that a load balancer sends the next mutation to: one with the fewest under way. Nil if there is none.
+func (b *bed) least() (best *instance) {
+	for _, n := range rand.Perm(instances) {
+		i := b.instances[n]
+		if i.server.Load() != nil && (best == nil || i.writing.Load() < best.writing.Load()) {
+			best = i
+		}
+	}
+	return best
+}
+
+// others are the instances that are not this one.
+func (b *bed) others(one *instance) (rest []*instance) {
+	for _, i := range b.instances {
+		if i != one {
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+// follow makes the replica one, in step with the primary.
+func (b *bed) follow(ctx context.Context) error { return replicate(ctx, b.spare, b.primary) }
+
+// replicate makes a Redis a replica, and waits until it has everything.
+func replicate(ctx context.Context, c *redis.Client, of *devenv.Redis) error {
+	host, port := split(of.Addr)
+	if err := c.SlaveOf(ctx, host, port).Err(); err != nil {
+		return fmt.Errorf("make a replica: %w", err)
+	}
+	return until(ctx, 10*time.Second, "the replica is in step", func() (bool, error) {
+		role, err := c.Do(ctx, "ROLE").Slice()
+		return err == nil && len(role) > 3 && role[0] == "slave" && role[3] == "connected", err
+	})
+}
+
+func promote(ctx context.Context, c *redis.Client) error {
+	if err := c.SlaveOf(ctx, "NO", "ONE").Err(); err != nil {
+		return fmt.Errorf("promote a replica: %w", err)
+	}
+	return nil
+}
+
+// failBack makes the primary what it was before a failover, without a loss: the replica is empty and alone afterwards.
+func (b *bed) failBack(ctx context.Context) error {
+	if err := replicate(ctx, b.direct, b.replica); err != nil {
+		return err
+	}
+	if err := promote(ctx, b.direct); err != nil {
+		return err
+	}
+	errs := []error{}
+	for _, i := range b.instances {
+		errs = append(errs, i.redis.Point(b.primary.Addr))
+	}
+	return errors.Join(append(errs, b.spare.FlushAll(ctx).Err())...)
+}
+
+func (b *bed) close(ctx context.Context) error {
+	var errs []error
+	for _, i := range b.instances {
+		if i == nil {
+			continue
+		}
+		if s := i.server.Load(); s != nil {
+			s.Signal(syscall.SIGCONT)
+			errs = append(errs, s.Stop())
+		}
+		i.redis.Close()
+		if i.postgres != nil {
+			i.postgres.Close()
+		}
+	}
+	if b.spare != nil {
+		errs = append(errs, b.spare.Close())
+	}
+	if b.replica != nil {
+		errs = append(errs, b.replica.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,122 @@
+package freshness
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Report is the document that a run comes to.
+type Report struct {
+	Faults           []Fault   `json:"faults"`
+	NegativeControls []Control `json:"negativeControls"`
+}
+
+// Fault is what was read and written around one fault.
+type Fault struct {
+	Fault      string  `json:"fault"`
+	Reads      int64   `json:"reads"`
+	Writes     int64   `json:"writes"`
+	Hits       int64   `json:"hits"`
+	StaleFresh int     `json:"staleFresh"`
+	ForeignMs  Spread  `json:"foreignMs"`
+	Inversions int     `json:"inversions"`
+	Errors     int64   `json:"errors"`
+	DBShare    float64 `json:"dbReadShare"`
+	AnswerMs   Answers `json:"answerMs"`
+	// Evidence is what shows that the fault took place, and how the system came out of it.
+	Evidence map[string]any `json:"evidence"`
+
+	staleTTL    int
+	answerMost  time.Duration
+	length      time.Duration
+	recovered   time.Duration // -1 if not seen
+	hitBefore   float64
+	hitRegained time.Duration // -1 if not seen
+	examples    []string
+}
+
+// Spread is a distribution in milliseconds.
+type Spread struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// Answers is how long mutations took.
+type Answers struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+}
+
+// Control is a cache that is known to be stale, under the same checker.
+type Control struct {
+	Name  string `json:"name"`
+	Reads int    `json:"reads"`
+	Stale int    `json:"stale"`
+}
+
+// Print writes the report for people to read.
+func (r *Report) Print(w io.Writer) {
+	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(columns, "fault\treads\twrites\tstale fresh\tstale ttl\tinversions\tforeign p50\tp99\tmax ms\terrors\tDB share\tanswer p50\tp99\tmax ms\tback s\thits back s\t")
+	for _, f := range r.Faults {
+		fmt.Fprintf(columns, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%.0f\t%d\t%.3f\t%.1f\t%.1f\t%.0f\t%s\t%s\t\n",
+			f.Fault, f.Reads, f.Writes, f.StaleFresh, f.staleTTL, f.Inversions, f.ForeignMs.P50, f.ForeignMs.P99, f.ForeignMs.Max,
+			f.Errors, f.DBShare, f.AnswerMs.P50, f.AnswerMs.P99, ms(f.answerMost), seconds(f.recovered), seconds(f.hitRegained))
+	}
+	columns.Flush()
+	fmt.Fprintln(w)
+	for _, f := range r.Faults {
+		fmt.Fprintf(w, "%s: %s\n", f.Fault, proof(f.Evidence))
+		for _, example := range f.examples {
+			fmt.Fprintf(w, "  %s\n", example)
+		}
+	}
+	fmt.Fprintln(w)
+	for _, c := range r.NegativeControls {
+		fmt.Fprintf(w, "negative control %s: %d of %d reads stale\n", c.Name, c.Stale, c.Reads)
+	}
+	fmt.Fprintln(w)
+}
+
+func proof(evidence map[string]any) string {
+	var parts []string
+	for name, value := range evidence {
+		parts = append(parts, fmt.Sprintf("%s %v", name, value))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+func seconds(d time.Duration) string {
+	if d < 0 {
+		return "never"
+	}
+	return fmt.Sprintf("%.2f", d.Seconds())
+}
+
+func msOrNever(d time.Duration) any {
+	if d < 0 {
+		return "never"
+	}
+	return ms(d)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// quantile of durations in order; 0 without any.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}
+
+func spreadOf(times []time.Duration) Spread {
+	slices.Sort(times)
+	return Spread{ms(quantile(times, 0.5)), ms(quantile(times, 0.99)), ms(quantile(times, 1))}
+}
