@@ -62,6 +62,10 @@ func (h hasher) verify(ctx context.Context, phc, password string) (bool, error) 
 	if err != nil {
 		return false, fmt.Errorf("auth: key of a stored password hash: %w", err)
 	}
+	// An empty key would fit every password.
+	if time < 1 || time > 100 || threads < 1 || memory > 1<<20 || len(want) < 16 {
+		return false, fmt.Errorf("auth: a stored password hash is out of bounds")
+	}
 	if err := h.enter(ctx); err != nil {
 		return false, err
 	}
