@@ -79,9 +79,9 @@ type Cache struct {
 	breaker breaker
 	// exponential draws from the exponential distribution of mean 1; tests steer it.
 	exponential func() float64
-	ctx     context.Context // ends with Close; for work that outlives the request that began it
-	cancel  context.CancelFunc
-	work    sync.WaitGroup
+	ctx         context.Context // ends with Close; for work that outlives the request that began it
+	cancel      context.CancelFunc
+	work        sync.WaitGroup
 }
 
 // New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.

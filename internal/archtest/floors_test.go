@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"internal/auth":       2,
 	"internal/persisted":  2,
 	"internal/seed":       2,
+	"internal/verifier":   2,
 	"internal/opcache":    3,
 	"resolvers":           3,
 	"internal/server":     4,

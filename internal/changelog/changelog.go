@@ -45,6 +45,10 @@ type Options struct {
 	Window     time.Duration // how long the log is kept. Default 15 min.
 	WindowRows int           // how much of it at most. Default 500,000.
 
+	// Applied is told of the tags of changes once this instance has applied them, in order, on the goroutine that follows
+	// the log: it must not block. Nil tells nobody.
+	Applied func(tags []string)
+
 	Logger *slog.Logger // default slog.Default()
 
 	// at, in tests, is told of each step by name, and may block there.
@@ -65,6 +69,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.WindowRows, 500_000)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Applied == nil {
+		o.Applied = func([]string) {}
 	}
 	if o.at == nil {
 		o.at = func(string) {}

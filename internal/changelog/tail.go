@@ -74,6 +74,9 @@ func (t *tail) follow(ctx context.Context, b *bulletin) bool {
 		}
 		ok = t.o.Log.Apply(after, b.Tags)
 	}
+	if ok && len(b.Tags) > 0 {
+		t.o.Applied(b.Tags)
+	}
 	t.o.at("applied")
 	if t.o.Log.Position() != before {
 		t.send1()

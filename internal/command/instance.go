@@ -20,6 +20,7 @@ import (
 	"freshet/internal/policy"
 	"freshet/internal/server"
 	"freshet/internal/store"
+	"freshet/internal/verifier"
 	"freshet/resolvers"
 )
 
@@ -56,6 +57,7 @@ type instance struct {
 	store    *store.Store
 	auth     *auth.Auth
 	root     *resolvers.Resolver
+	verifier *verifier.Verifier
 	registry *prometheus.Registry
 
 	stop context.CancelFunc // of what runs in the background
@@ -92,6 +94,7 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = stop
 	i.work.Go(func() { i.node.Run(background) })
+	i.work.Go(func() { i.verifier.Run(background) })
 	i.work.Go(func() { i.removeEndedSessions(background) })
 	return i, nil
 }
@@ -111,11 +114,16 @@ func (i *instance) assemble() error {
 	i.cache = cache.New(cache.Options{
 		Redis: i.redis, Service: i.options.Service, Freshness: log, Observer: observer, Log: i.options.Log,
 	})
+	i.verifier = verifier.New(verifier.Options{
+		Verify: func(ctx context.Context, tag string) (bool, bool, error) { return i.store.Verify(ctx, tag) },
+		Log:    i.options.Log,
+	})
 	i.node = changelog.New(changelog.Options{
 		DB: i.logDB.DB, Redis: i.redis, Log: log, Service: i.options.Service, Name: i.options.Name, Logger: i.options.Log,
+		Applied: i.verifier.Changed,
 	})
 	err = server.RegisterInstance(i.registry, server.Instance{
-		Log: i.node.Stats, CacheAvailable: i.cache.Available, Database: i.db.DB.Stats, Redis: i.redis.PoolStats,
+		Log: i.node.Stats, Verifier: i.verifier.Stats, CacheAvailable: i.cache.Available, Database: i.db.DB.Stats, Redis: i.redis.PoolStats,
 	})
 	if err != nil {
 		return err

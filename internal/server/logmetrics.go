@@ -7,12 +7,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"freshet/internal/changelog"
+	"freshet/internal/verifier"
 )
 
 // Instance is what the metrics of an instance are read from at each scrape.
 type Instance struct {
 	// Log is the change log's.
 	Log func() changelog.Stats
+	// Verifier compares samples with PostgreSQL.
+	Verifier func() verifier.Stats
 	// CacheAvailable tells whether Redis is in use.
 	CacheAvailable func() bool
 	// Database and Redis are the pools.
@@ -38,6 +41,7 @@ type plainMetric struct {
 // scrape is one reading of everything.
 type scrape struct {
 	log      changelog.Stats
+	verifier verifier.Stats
 	breaker  bool
 	database sql.DBStats
 	redis    *redis.PoolStats
@@ -93,6 +97,10 @@ func logMetrics() []plainMetric {
 
 func poolMetrics() []plainMetric {
 	return []plainMetric{
+		readCounter("freshet_verified_total", "Recent changes whose cached value was compared with PostgreSQL.",
+			func(s *scrape) (float64, bool) { return float64(s.verifier.Verified), true }),
+		readCounter("freshet_inconsistent_total", "Of these, those that differed for longer than a change takes to come through.",
+			func(s *scrape) (float64, bool) { return float64(s.verifier.Inconsistent), true }),
 		readGauge("freshet_cache_available", "0 while the circuit breaker keeps Redis out of use.",
 			func(s *scrape) (float64, bool) { return truth(s.breaker), true }),
 		readGauge("freshet_sql_connections_in_use", "Connections to PostgreSQL in use by the store.",
@@ -126,7 +134,7 @@ func (m *instanceMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *instanceMetrics) Collect(ch chan<- prometheus.Metric) {
-	s := &scrape{log: m.Log(), breaker: m.CacheAvailable(), database: m.Database(), redis: m.Redis()}
+	s := &scrape{log: m.Log(), verifier: m.Verifier(), breaker: m.CacheAvailable(), database: m.Database(), redis: m.Redis()}
 	for _, one := range m.plain {
 		if value, known := one.read(s); known {
 			ch <- prometheus.MustNewConstMetric(one.desc, one.kind, value)

@@ -150,7 +150,7 @@ func (s *Store) loadFeeds(ctx context.Context, keys []FeedKey) (_ map[FeedKey]*P
 		queries[i] = s.db.NewSelect().
 			ColumnExpr("? AS n, page.*, followed.authors", i).
 			TableExpr("(SELECT array_agg(followee_id) AS authors FROM (?) AS f) AS followed", s.db.NewSelect().
-				Table("follows").Column("followee_id").Where("follower_id = ?", key.Viewer).Limit(maxAuthors)).
+				Table("follows").Column("followee_id").Where("follower_id = ?", key.Viewer).Order("followee_id").Limit(maxAuthors)).
 			Join("LEFT JOIN (?) AS page ON true", page)
 	}
 	var rows []feedRow
@@ -184,6 +184,7 @@ func feedPage(rows []feedRow, n int, key FeedKey) *Page {
 	if key.Order == models.FeedOrderTop {
 		rank = func(r spotRow) int64 { return int64(math.Float64bits(r.Score)) }
 	}
+	slices.Sort(page.Authors) // the aggregate promises no order, and the same page must be the same bytes
 	page.List = key.fingerprint()
 	chosen := newPage(own, n, key.First, rank)
 	page.Spots, page.More = chosen.Spots, chosen.More

@@ -71,11 +71,14 @@ func NewListKey(l List, of models.ID, first *int, after *string) (ListKey, error
 	return key, err
 }
 
+// usualPage is how many entries a client gets that does not say.
+const usualPage = 20
+
 // pageSize is how many entries a client gets.
 func pageSize(first *int) (int, error) {
-	const usual, most = 20, 100
+	const most = 100
 	if first == nil {
-		return usual, nil
+		return usualPage, nil
 	}
 	if *first < 1 || *first > most {
 		return 0, models.BadArgument("first", "must be between 1 and %d, not %d", most, *first)
