@@ -64,10 +64,13 @@ func authenticated(ctx context.Context, _ any, next graphql.Resolver) (any, erro
 }
 
 func requiresScopes(ctx context.Context, _ any, next graphql.Resolver, scopes [][]string) (any, error) {
-	if v := auth.Viewer(ctx); v == nil || !v.May(scopes) {
-		return nil, &models.Error{Code: models.CodeForbidden, Message: "This field asks for scopes that the session lacks."}
-	}
-	return next(ctx)
+	// gqlgen asks the last directive first: whoever is not signed in is to hear that.
+	return authenticated(ctx, nil, func(ctx context.Context) (any, error) {
+		if !auth.Viewer(ctx).May(scopes) {
+			return nil, &models.Error{Code: models.CodeForbidden, Message: "This field asks for scopes that the session lacks."}
+		}
+		return next(ctx)
+	})
 }
 
 // refused takes a Refusal out of err, for the payload; any other error stays one.
