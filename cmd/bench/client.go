@@ -63,10 +63,10 @@ func profileOperation(id int64) operation {
 		map[string]any{"id": fmt.Sprint(id)})
 }
 
-func configOperation() operation {
+func configOperation(platform string) operation {
 	return newOperation(`query Config($platform: Platform!) {
   config(platform: $platform) { version minimumBuild features { name enabled } values { key value } }
-}`, map[string]any{"platform": "IOS"})
+}`, map[string]any{"platform": platform})
 }
 
 const feedSize = 20

@@ -52,18 +52,24 @@ func (r *herdReport) print(w io.Writer) {
 	printTargets(w, r.Targets)
 }
 
-// prey is a kind of which many want one key.
+// prey is a key that many want, and that nobody has asked for before: no memory has it, neither Redis' nor a server's.
 type prey struct {
-	kind  string // whose loads count
-	table string // that a load reads
-	op    operation
+	kind   string // whose loads count
+	table  string // that a load reads
+	op     operation
+	viewer rig.Viewer
+	slow   time.Duration
 }
 
-func preys(viewer rig.Viewer) []prey {
+// preys are one quick and one slow load of each kind, each by a viewer of its own.
+func preys(viewers []rig.Viewer) []prey {
 	return []prey{
-		{"profile", "profiles", profileOperation(viewer.ID)},
-		{"config", "configs", configOperation()},
-		{"feed", "follows", pageOperation()},
+		{"profile", "profiles", profileOperation(viewers[0].ID), viewers[0], 0},
+		{"profile", "profiles", profileOperation(viewers[1].ID), viewers[1], slowLoad},
+		{"config", "configs", configOperation("IOS"), viewers[0], 0},
+		{"config", "configs", configOperation("ANDROID"), viewers[1], slowLoad},
+		{"feed", "follows", pageOperation(), viewers[0], 0},
+		{"feed", "follows", pageOperation(), viewers[1], slowLoad},
 	}
 }
 
@@ -80,18 +86,16 @@ func measureHerd(ctx context.Context, s settings) (_ report, err error) {
 	defer m.client.close()
 	out := &herdReport{Machine: describe(ctx, r, s), Servers: herdServers}
 	var errs []error
-	for _, p := range preys(m.viewer) {
-		for _, slow := range []time.Duration{0, slowLoad} {
-			found, err := m.run(ctx, p, slow)
-			if err != nil {
-				return nil, err
-			}
-			out.Herds = append(out.Herds, found)
-			name := fmt.Sprintf("loads of %s in %s", p.kind, slow)
-			out.Targets = append(out.Targets, atMost(name, found.Loads, 1))
-			if found.Failed > 0 {
-				errs = append(errs, fmt.Errorf("%s: %d requests failed, as in: %w", name, found.Failed, found.err))
-			}
+	for _, p := range preys(m.viewers) {
+		found, err := m.run(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		out.Herds = append(out.Herds, found)
+		name := fmt.Sprintf("loads of %s in %s", p.kind, p.slow)
+		out.Targets = append(out.Targets, atMost(name, found.Loads, 1))
+		if found.Failed > 0 {
+			errs = append(errs, fmt.Errorf("%s: %d requests failed, as in: %w", name, found.Failed, found.err))
 		}
 	}
 	return out, errors.Join(errs...)
@@ -102,22 +106,22 @@ type herdRun struct {
 	rig     *rig.Rig
 	servers []*rig.Server
 	client  *client
-	viewer  rig.Viewer
+	viewers []rig.Viewer
 }
 
 func newHerdRun(ctx context.Context, r *rig.Rig) (*herdRun, error) {
-	viewers, err := r.Viewers(ctx, 1)
+	viewers, err := r.Viewers(ctx, 3)
 	if err != nil {
 		return nil, err
 	}
-	m := &herdRun{rig: r, client: newClient(), viewer: viewers[0]}
+	m := &herdRun{rig: r, client: newClient(), viewers: viewers[:2]}
 	for i := range herdServers {
 		server, err := r.Start(ctx, fmt.Sprintf("freshet-%d", i+1))
 		if err != nil {
 			return nil, err
 		}
 		m.servers = append(m.servers, server)
-		if err := m.client.awaitHits(ctx, server, m.viewer); err != nil {
+		if err := m.client.awaitHits(ctx, server, viewers[2]); err != nil {
 			return nil, err
 		}
 	}
@@ -125,8 +129,8 @@ func newHerdRun(ctx context.Context, r *rig.Rig) (*herdRun, error) {
 }
 
 // run sends the herd. The connections are there before, so that the requests come at once.
-func (m *herdRun) run(ctx context.Context, p prey, slow time.Duration) (herd, error) {
-	out := herd{Kind: p.kind, LoadMs: ms(slow), Requests: herdRequests}
+func (m *herdRun) run(ctx context.Context, p prey) (herd, error) {
+	out := herd{Kind: p.kind, LoadMs: ms(p.slow), Requests: herdRequests}
 	_, err := m.all(func(s *rig.Server) error {
 		_, err := m.client.live(ctx, s)
 		return err
@@ -141,13 +145,13 @@ func (m *herdRun) run(ctx context.Context, p prey, slow time.Duration) (herd, er
 	if err != nil {
 		return out, err
 	}
-	release, err := m.slow(ctx, p.table, slow)
+	release, err := m.slow(ctx, p.table, p.slow)
 	if err != nil {
 		return out, err
 	}
 	start := time.Now()
 	out.Failed, out.err = m.all(func(s *rig.Server) error {
-		body, err := m.client.ask(ctx, s, m.viewer.Token, p.op)
+		body, err := m.client.ask(ctx, s, p.viewer.Token, p.op)
 		if err != nil {
 			return err
 		}

@@ -25,9 +25,8 @@ func TestOutage_NoRequestFails(t *testing.T) {
 		if got.Failed > 0 {
 			t.Errorf("Redis %s: got %d of %d requests failed, as in %v, want 0", f.name, got.Failed, got.Requests, got.err)
 		}
-		if got.HitsBefore == 0 || got.HitsDuring > 0 {
-			t.Errorf("Redis %s: got %.0f hits before and %.0f while it was away, want some and none",
-				f.name, got.HitsBefore, got.HitsDuring)
+		if got.HitsBefore == 0 {
+			t.Errorf("Redis %s: got no hits before, want some", f.name)
 		}
 		if got.Back == 0 || got.Back > 2000 {
 			t.Errorf("Redis %s: used again after: got %.0f ms, want at most 2000 (0 is never)", f.name, got.Back)
