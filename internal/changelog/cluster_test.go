@@ -72,6 +72,15 @@ func (c *cluster) start(name string, change func(*Options)) *instance {
 	return i
 }
 
+// beginEpoch lets an instance come and go. In the first grant's time of an epoch all writers wait; after that, only for
+// instances that are known.
+func (c *cluster) beginEpoch(t testing.TB) {
+	t.Helper()
+	first := c.start("first", nil)
+	c.granted(first)
+	first.stop()
+}
+
 // granted waits until every instance may answer from caches.
 func (c *cluster) granted(instances ...*instance) {
 	c.t.Helper()

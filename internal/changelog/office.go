@@ -85,7 +85,7 @@ func (n *Node) serve(ctx context.Context, t *term, head cache.Position) error {
 		helpers.Wait()
 		n.office.Store(nil)
 	}()
-	s := &sequencer{o: &n.Options, id: n.id, term: t, head: head}
+	s := &sequencer{o: &n.Options, term: t, head: head}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -99,7 +99,10 @@ func (n *Node) serve(ctx context.Context, t *term, head cache.Position) error {
 	})
 	var watch watch
 	helpers.Go(func() { cancel(n.keepHouse(ctx, &watch)) })
-	err := s.work(ctx, asks, func(s *sequencer) { n.office.Store(s.office(&watch)) })
+	err := s.goneBack(n.id, n.Log.Position())
+	if err == nil {
+		err = s.work(ctx, asks, func(s *sequencer) { n.office.Store(s.office(&watch)) })
+	}
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

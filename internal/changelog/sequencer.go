@@ -15,7 +15,6 @@ var errGoesBack = errors.New("changelog: the log has gone back")
 // sequencer moves the outbox into the log and answers asks, for one term of office. One goroutine owns it.
 type sequencer struct {
 	o    *Options
-	id   string
 	term *term
 
 	head    cache.Position
@@ -154,6 +153,9 @@ func (s *sequencer) round(ctx context.Context, b *bulletin) error {
 		return err
 	}
 	s.o.at("moved")
+	if moved.after != s.head {
+		return fmt.Errorf("positions follow %d, after %d had been given out: %w", moved.after.At, s.head.At, errGoesBack)
+	}
 	s.drained = drained
 	b.After, b.Tags = moved.after.At, moved.tags
 	s.head = b.head()
@@ -168,8 +170,8 @@ func (s *sequencer) answer(b *bulletin) error {
 	now := s.o.Log.Now()
 	b.Answers = map[string]answer{}
 	for id, m := range s.members {
-		if m.acked > s.head.At {
-			return fmt.Errorf("instance %s has applied position %d of a log that ends at %d: %w", id, m.acked, s.head.At, errGoesBack)
+		if err := s.goneBack(id, cache.Position{Epoch: s.head.Epoch, At: m.acked}); err != nil {
+			return err
 		}
 		if !m.waits {
 			continue
@@ -184,6 +186,14 @@ func (s *sequencer) answer(b *bulletin) error {
 		}
 		b.Answers[id] = reply
 		m.renewal, m.waits, m.nudge = 0, false, false
+	}
+	return nil
+}
+
+// goneBack is an error if an instance has applied what the log does not have.
+func (s *sequencer) goneBack(id string, applied cache.Position) error {
+	if applied.Epoch == s.head.Epoch && applied.At > s.head.At {
+		return fmt.Errorf("instance %s has applied position %d of a log that ends at %d: %w", id, applied.At, s.head.At, errGoesBack)
 	}
 	return nil
 }
