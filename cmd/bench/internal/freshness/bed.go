@@ -73,13 +73,21 @@ func (b *bed) openReplica(ctx context.Context) (err error) {
 	}
 	own := redis.NewClient(&redis.Options{Addr: b.replica.Addr, Password: b.replica.Password})
 	defer own.Close()
-	for _, setting := range []string{"masterauth", "requirepass"} {
-		if err := own.ConfigSet(ctx, setting, b.primary.Password).Err(); err != nil {
-			return fmt.Errorf("set up a second Redis: %w", err)
-		}
+	if err := own.ConfigSet(ctx, "requirepass", b.primary.Password).Err(); err != nil {
+		return fmt.Errorf("set up a second Redis: %w", err)
 	}
 	b.spare = redis.NewClient(&redis.Options{Addr: b.replica.Addr, Password: b.primary.Password})
-	return b.direct.ConfigSet(ctx, "masterauth", b.primary.Password).Err()
+	return errors.Join(b.letReplicate(ctx, b.spare), b.letReplicate(ctx, b.direct))
+}
+
+// letReplicate makes a Redis fit to follow the other, and to be followed at once. A restart undoes it.
+func (b *bed) letReplicate(ctx context.Context, c *redis.Client) error {
+	for setting, value := range map[string]string{"masterauth": b.primary.Password, "repl-diskless-sync-delay": "0"} {
+		if err := c.ConfigSet(ctx, setting, value).Err(); err != nil {
+			return fmt.Errorf("set up Redis to replicate: %w", err)
+		}
+	}
+	return nil
 }
 
 func (b *bed) openInstance(n int) (*instance, error) {

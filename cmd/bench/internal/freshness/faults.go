@@ -25,6 +25,22 @@ func faults() []fault {
 		{"FLUSHALL", flushAll},
 		{"Redis stopped", redisStopped},
 		{"Redis killed", redisKilled},
+		{"failover that lost writes", failover},
+		{"followers on the old primary", followersBehind},
+		{"sequencer on the old primary", sequencerBehind},
+		{"old snapshot of Redis", oldSnapshot},
+		{"instance paused", instancePaused},
+		{"server killed after COMMIT", killedAfterCommit},
+		{"sequencer killed", sequencerKilled},
+		{"sequencer a zombie", sequencerZombie},
+		{"foreign SQL writer", foreignWriter},
+		{"transaction left open", openTransaction},
+		{"slow loads", slowLoads},
+		{"backlogged tail", backlog},
+		{"network delay and cuts", network},
+		{"clocks that differ", clocks},
+		{"PostgreSQL restarted", postgresRestarted},
+		{"multi-row transaction", multiRow},
 	}
 }
 
@@ -160,7 +176,7 @@ func redisKilled(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 		if err := r.bed.primary.Restart(ctx); err != nil {
 			return nil, err
 		}
-		if err := r.bed.direct.ConfigSet(ctx, "masterauth", r.bed.primary.Password).Err(); err != nil {
+		if err := r.bed.letReplicate(ctx, r.bed.direct); err != nil {
 			return nil, err
 		}
 		sleep(ctx, r.During/4)

@@ -39,6 +39,8 @@ type data struct {
 	Publish                 *struct{ Post *post }
 	Settings                *struct{ Settings *settings }
 	Config                  *struct{ Config *config }
+
+	stale bool // as the instance said itself
 }
 
 type profile struct {
@@ -160,5 +162,6 @@ func (c *client) do(ctx context.Context, url string, r *request) (*data, error) 
 	if len(a.Errors) > 0 {
 		return nil, errors.New(a.Errors[0].Message)
 	}
+	a.Data.stale = response.Header.Get("Warning") != ""
 	return &a.Data, nil
 }

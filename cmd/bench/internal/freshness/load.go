@@ -30,14 +30,16 @@ type load struct {
 	bed    *bed
 	client *client
 	clock  func() time.Duration
-	// slow is how long a pair's transaction pauses between its rows.
+	// slow is how long a pair's transaction pauses between its rows. While it does, no other foreign SQL is written.
 	slow atomic.Int64
 
-	work   sync.WaitGroup
-	reads  atomic.Int64
-	writes atomic.Int64
-	errors atomic.Int64
-	unread atomic.Int64 // mutations whose own answer showed something older
+	work      sync.WaitGroup
+	reads     atomic.Int64
+	writes    atomic.Int64
+	errors    atomic.Int64
+	pages     atomic.Int64 // with both posts of the pair
+	unread    atomic.Int64 // mutations whose own answer showed something older
+	uncounted atomic.Int64 // those whose answer had a count from before
 
 	mu      sync.Mutex
 	events  []event
@@ -131,7 +133,10 @@ func (l *load) read(ctx context.Context, i *instance, r *reading) {
 	if err == nil {
 		err = r.values(got, func(key *history.Key, version int) {
 			l.reads.Add(1)
-			key.Read(history.Read{Version: version, Begin: begin, End: end, Instance: i.number})
+			if key == l.pair.key {
+				l.pages.Add(1)
+			}
+			key.Read(history.Read{Version: version, Begin: begin, End: end, Instance: i.number, Marked: got.stale})
 		})
 	}
 	l.note(event{end: end, took: end - begin, failed: err != nil})
@@ -166,7 +171,7 @@ func (l *load) mutate(ctx context.Context, n int) {
 	default:
 		c = postsChange(a, of, func(ok bool) {
 			if !ok {
-				l.unread.Add(1)
+				l.uncounted.Add(1)
 			}
 		})
 	}
@@ -242,8 +247,8 @@ func (l *load) sql(ctx context.Context) {
 		l.commit(ctx, l.ring.next())
 		return
 	}
-	if rand.IntN(8) == 0 {
-		l.commit(ctx, l.pair.next(time.Duration(l.slow.Load())))
+	if pause := l.slow.Load(); pause > 0 || rand.IntN(8) == 0 {
+		l.commit(ctx, l.pair.next(time.Duration(pause)))
 		return
 	}
 	l.commit(ctx, l.foreign[rand.IntN(foreigners)].Load().nextForeign())

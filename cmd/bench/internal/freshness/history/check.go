@@ -23,6 +23,8 @@ type Verdict struct {
 	// Stale reads began after the answer of a write and returned an older version, or, of a TTL key, did so for longer
 	// than that. A Foreign key has none: see Staleness.
 	Stale int
+	// Marked reads would be stale had the instance not said so itself. They count for nothing else.
+	Marked int
 	// Inversions are reads that returned an older version than another that had ended before they began.
 	Inversions int
 	// Impossible reads returned what nobody had begun to write by then.
@@ -34,18 +36,25 @@ type Verdict struct {
 }
 
 // Check judges every read. It takes n log n.
-func (s *Segment) Check() Verdict {
-	v := Verdict{Inversions: s.inversions()}
+func (s *Segment) Check() (v Verdict) {
 	switch s.Level {
 	case Fresh:
 		s.stale(&v, 0)
 	case TTL:
 		s.stale(&v, s.Bound)
-	case Foreign:
-		v.Staleness = s.staleness()
 	}
 	s.impossible(&v)
+	unmarked := *s
+	unmarked.Reads = s.unmarked()
+	v.Inversions = unmarked.inversions()
+	if s.Level == Foreign {
+		v.Staleness = unmarked.staleness()
+	}
 	return v
+}
+
+func (s *Segment) unmarked() []Read {
+	return slices.DeleteFunc(slices.Clone(s.Reads), func(r Read) bool { return r.Marked })
 }
 
 // answered are the writes that were, in that order, each with the highest version answered by then.
@@ -74,6 +83,10 @@ func (s *Segment) stale(v *Verdict, allowed time.Duration) {
 			continue // what was answered before the first write may be cached yet
 		}
 		if r.Version >= need {
+			continue
+		}
+		if r.Marked {
+			v.Marked++
 			continue
 		}
 		if v.Stale++; v.Example == "" {

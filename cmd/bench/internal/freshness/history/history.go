@@ -35,6 +35,8 @@ type Read struct {
 	Version    int
 	Begin, End time.Duration
 	Instance   int
+	// Marked says that the instance itself called the answer stale, because its source had failed. That promises nothing.
+	Marked bool
 }
 
 // Key is a register with its history. It is safe for concurrent use. Its writer must be one at a time, and must not write

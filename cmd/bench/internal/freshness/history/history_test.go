@@ -20,15 +20,16 @@ func TestCheck(t *testing.T) {
 	one := []history.Write{{Version: 1, Invoked: 10 * ms, Answered: 20 * ms}}
 	lost := []history.Write{{Version: 1, Invoked: 10 * ms, Answered: history.Never}}
 	for name, c := range map[string]struct {
-		of                          *history.Segment
-		stale, inverted, impossible int
-		illegal                     bool // to porcupine
+		of                                  *history.Segment
+		stale, marked, inverted, impossible int
+		illegal                             bool // to porcupine
 	}{
 		"old before":            {of: segment(history.Fresh, one, history.Read{Begin: 1 * ms, End: 2 * ms})},
 		"old during":            {of: segment(history.Fresh, one, history.Read{Begin: 12 * ms, End: 30 * ms})},
 		"new during":            {of: segment(history.Fresh, one, history.Read{Version: 1, Begin: 12 * ms, End: 13 * ms})},
 		"old at the answer":     {of: segment(history.Fresh, one, history.Read{Begin: 20 * ms, End: 21 * ms})},
 		"old after":             {of: segment(history.Fresh, one, history.Read{Begin: 21 * ms, End: 22 * ms}), stale: 1, illegal: true},
+		"old after, and marked": {of: segment(history.Fresh, one, history.Read{Begin: 21 * ms, End: 22 * ms, Marked: true}), marked: 1},
 		"new before":            {of: segment(history.Fresh, one, history.Read{Version: 1, Begin: 1 * ms, End: 2 * ms}), impossible: 1, illegal: true},
 		"lost and old":          {of: segment(history.Fresh, lost, history.Read{Begin: 90 * ms, End: 91 * ms})},
 		"lost and new":          {of: segment(history.Fresh, lost, history.Read{Version: 1, Begin: 90 * ms, End: 91 * ms})},
@@ -41,8 +42,8 @@ func TestCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := c.of.Check()
-			if got.Stale != c.stale || got.Inversions != c.inverted || got.Impossible != c.impossible {
-				t.Errorf("got %+v, want %d stale, %d inversions, %d impossible", got, c.stale, c.inverted, c.impossible)
+			if got.Stale != c.stale || got.Marked != c.marked || got.Inversions != c.inverted || got.Impossible != c.impossible {
+				t.Errorf("got %+v, want %d stale, %d marked, %d inversions, %d impossible", got, c.stale, c.marked, c.inverted, c.impossible)
 			}
 			if c.of.Level != history.Fresh {
 				return

@@ -102,7 +102,7 @@ func (s *Segment) operations() []porcupine.Operation {
 	add := func(in input, begin, end time.Duration) {
 		all = append(all, porcupine.Operation{Input: in, Call: int64(begin), Return: int64(end)})
 	}
-	for _, r := range s.Reads {
+	for _, r := range s.unmarked() {
 		add(input{read, r.Version}, r.Begin, r.End)
 	}
 	for _, w := range s.Writes {
