@@ -75,7 +75,7 @@ func newRig(t testing.TB) *rig {
 	r.noError(err)
 	storeDB, err := store.Open(url, 4)
 	r.noError(err)
-	storeDB.AddQueryHook(r)
+	storeDB = storeDB.WithQueryHook(r)
 	t.Cleanup(func() { storeDB.Close(); r.db.Close() })
 	log := slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s, err := store.New(store.Options{DB: storeDB, Cache: c, Policy: schemaPolicy(t), Committed: r.committed, Log: log})

@@ -109,7 +109,7 @@ func (i *instance) assemble() error {
 	if err != nil {
 		return err
 	}
-	i.db.AddQueryHook(statements)
+	i.db = i.db.WithQueryHook(statements)
 	log := cache.NewLog(nil)
 	i.cache = cache.New(cache.Options{
 		Redis: i.redis, Service: i.options.Service, Freshness: log, Observer: observer, Log: i.options.Log,

@@ -45,7 +45,7 @@ func (s *Store) loadConfigs(ctx context.Context, keys []ConfigKey) (_ map[Config
 		wanted[i] = []any{key.Platform, key.Version}
 	}
 	var rows []*models.Config
-	if err := s.db.NewSelect().Model(&rows).Where("(c.platform, c.version) IN (?)", bun.In(wanted)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&rows).Where("(c.platform, c.version) IN ?", bun.Tuple(wanted)).Scan(ctx); err != nil {
 		return nil, err
 	}
 	return byKey(rows, func(c *models.Config) ConfigKey { return ConfigKey{c.Platform, c.Version} }), nil
@@ -55,7 +55,7 @@ func (s *Store) loadCurrentConfigs(ctx context.Context, platforms []models.Platf
 	defer failed(&err, "current configs %v", platforms)
 	var rows []*models.Config
 	err = s.db.NewSelect().Model(&rows).ColumnExpr("c.platform, max(c.version) AS version").
-		Where("c.platform IN (?)", bun.In(platforms)).Group("c.platform").Scan(ctx)
+		Where("c.platform IN ?", bun.Tuple(platforms)).Group("c.platform").Scan(ctx)
 	if err != nil {
 		return nil, err
 	}

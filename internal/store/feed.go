@@ -197,10 +197,10 @@ func (s *Store) newest(key FeedKey, limit int64) *bun.SelectQuery {
 		Where("post.author_id = f.followee_id").
 		OrderExpr("post.published_at DESC, post.id DESC").Limit(limit)
 	if key.Categories != "" {
-		head.Where("post.category IN (?)", bun.In(strings.Split(key.Categories, ",")))
+		head.Where("post.category IN ?", bun.Tuple(strings.Split(key.Categories, ",")))
 	}
 	if key.Languages != "" {
-		head.Where("post.language IN (?)", bun.In(strings.Split(key.Languages, ",")))
+		head.Where("post.language IN ?", bun.Tuple(strings.Split(key.Languages, ",")))
 	}
 	if key.Since != 0 {
 		head.Where("post.published_at >= ?", time.UnixMicro(key.Since).UTC())

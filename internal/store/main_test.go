@@ -52,7 +52,7 @@ func newRig(t testing.TB) *rig {
 	c := cache.New(cache.Options{Redis: r.redis, Freshness: r.log, ReadBudget: waitLong, WriteBudget: waitLong})
 	t.Cleanup(func() { c.Close(); r.redis.Close() })
 	db := openPool(t, url)
-	db.AddQueryHook(r)
+	db = db.WithQueryHook(r)
 	r.Store, err = New(Options{DB: db, Cache: c, Policy: schemaPolicy(t), Committed: r.committed})
 	if err != nil {
 		t.Fatal(err)

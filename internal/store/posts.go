@@ -32,7 +32,7 @@ func (s *Store) postKinds(p map[string]policy.Effective) {
 func (s *Store) loadPosts(ctx context.Context, ids []models.ID) (_ map[models.ID]*models.Post, err error) {
 	defer failed(&err, "posts %v", ids)
 	var rows []*models.Post
-	if err := s.db.NewSelect().Model(&rows).Where("post.id IN (?)", bun.In(ids)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&rows).Where("post.id IN ?", bun.Tuple(ids)).Scan(ctx); err != nil {
 		return nil, err
 	}
 	return byKey(rows, func(p *models.Post) models.ID { return p.ID }), nil
@@ -42,7 +42,7 @@ func (s *Store) loadPosts(ctx context.Context, ids []models.ID) (_ map[models.ID
 func (s *Store) loadPostCounts(ctx context.Context, ids []models.ID) (_ map[models.ID]*models.PostCounts, err error) {
 	defer failed(&err, "post counts %v", ids)
 	var rows []*models.PostCounts
-	if err := s.db.NewSelect().Model(&rows).Where("c.post_id IN (?)", bun.In(ids)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&rows).Where("c.post_id IN ?", bun.Tuple(ids)).Scan(ctx); err != nil {
 		return nil, err
 	}
 	counts := byKey(rows, func(c *models.PostCounts) models.ID { return c.PostID })

@@ -39,7 +39,7 @@ func (p Pair) key() string { return "user:" + p.Viewer.String() + ":" + p.Of.Str
 func (s *Store) loadProfiles(ctx context.Context, ids []models.ID) (_ map[models.ID]*models.Profile, err error) {
 	defer failed(&err, "profiles %v", ids)
 	var rows []*models.Profile
-	if err := s.db.NewSelect().Model(&rows).Where("p.id IN (?)", bun.In(ids)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&rows).Where("p.id IN ?", bun.Tuple(ids)).Scan(ctx); err != nil {
 		return nil, err
 	}
 	return byKey(rows, func(p *models.Profile) models.ID { return p.ID }), nil
@@ -48,7 +48,7 @@ func (s *Store) loadProfiles(ctx context.Context, ids []models.ID) (_ map[models
 func (s *Store) loadHandles(ctx context.Context, handles []string) (_ map[string]models.ID, err error) {
 	defer failed(&err, "handles %q", handles)
 	var rows []*models.Profile
-	err = s.db.NewSelect().Model(&rows).Column("id", "handle").Where("p.handle IN (?)", bun.In(handles)).Scan(ctx)
+	err = s.db.NewSelect().Model(&rows).Column("id", "handle").Where("p.handle IN ?", bun.Tuple(handles)).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *Store) loadHandles(ctx context.Context, handles []string) (_ map[string
 func (s *Store) loadProfileCounts(ctx context.Context, ids []models.ID) (_ map[models.ID]*models.ProfileCounts, err error) {
 	defer failed(&err, "profile counts %v", ids)
 	var rows []*models.ProfileCounts
-	if err := s.db.NewSelect().Model(&rows).Where("c.profile_id IN (?)", bun.In(ids)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&rows).Where("c.profile_id IN ?", bun.Tuple(ids)).Scan(ctx); err != nil {
 		return nil, err
 	}
 	counts := byKey(rows, func(c *models.ProfileCounts) models.ID { return c.ProfileID })
@@ -89,7 +89,7 @@ func (s *Store) loadPairs(ctx context.Context, table, viewer, of string, pairs [
 	var rows []Pair
 	err := s.db.NewSelect().Table(table).
 		ColumnExpr("? AS viewer, ? AS of", bun.Ident(viewer), bun.Ident(of)).
-		Where("(?, ?) IN (?)", bun.Ident(viewer), bun.Ident(of), bun.In(wanted)).
+		Where("(?, ?) IN ?", bun.Ident(viewer), bun.Ident(of), bun.Tuple(wanted)).
 		Scan(ctx, &rows)
 	if err != nil {
 		return nil, err

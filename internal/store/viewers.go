@@ -53,7 +53,7 @@ func viewerKey(id models.ID) string { return "user:" + id.String() }
 func (s *Store) loadSettings(ctx context.Context, ids []models.ID) (_ map[models.ID]*models.Settings, err error) {
 	defer failed(&err, "settings %v", ids)
 	var rows []*models.Settings
-	if err := s.db.NewSelect().Model(&rows).Where("s.profile_id IN (?)", bun.In(ids)).Scan(ctx); err != nil {
+	if err := s.db.NewSelect().Model(&rows).Where("s.profile_id IN ?", bun.Tuple(ids)).Scan(ctx); err != nil {
 		return nil, err
 	}
 	settings := byKey(rows, func(s *models.Settings) models.ID { return s.ProfileID })
@@ -73,7 +73,7 @@ func (s *Store) loadSessions(ctx context.Context, ids []models.ID) (_ map[models
 	var rows []*models.Session
 	err = s.db.NewSelect().Model(&rows).
 		ModelTableExpr("unnest(ARRAY[?]::bigint[]) AS viewer CROSS JOIN LATERAL (?) AS s",
-			bun.In(ids), s.db.NewSelect().Table("sessions").
+			bun.List(ids), s.db.NewSelect().Table("sessions").
 				Where("profile_id = viewer").Where("expires_at > now()").
 				OrderExpr("last_seen_at DESC, id DESC").Limit(most)).
 		OrderExpr("s.last_seen_at DESC, s.id DESC").Scan(ctx)
@@ -98,7 +98,7 @@ func (s *Store) loadSession(ctx context.Context, hashes []TokenHash) (_ map[Toke
 	err = s.db.NewSelect().Model(&rows).ExcludeColumn("scopes").
 		ColumnExpr("ARRAY(SELECT unnest(s.scopes) INTERSECT SELECT unnest(a.scopes) ORDER BY 1) AS scopes").
 		Join("JOIN accounts AS a ON a.profile_id = s.profile_id").
-		Where("s.token_hash IN (?)", bun.In(tokens)).Scan(ctx)
+		Where("s.token_hash IN ?", bun.Tuple(tokens)).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
