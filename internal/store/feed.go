@@ -132,7 +132,8 @@ type feedRow struct {
 }
 
 // loadFeeds reads the pages in one statement. Each merges the heads of the followed authors' lists: what it costs grows
-// with the number of authors, never with how much they have written.
+// with the number of authors, not with how much they have written; only a filter that matches little looks through their
+// index entries for what does.
 func (s *Store) loadFeeds(ctx context.Context, keys []FeedKey) (_ map[FeedKey]*Page, err error) {
 	defer failed(&err, "feeds %v", keys)
 	queries := make([]*bun.SelectQuery, len(keys))
