@@ -41,7 +41,7 @@ func freshnessOptions(r *rig.Rig, s settings) freshness.Options {
 		Progress: s.rig.Progress,
 	}
 	if s.short {
-		o.Before, o.During, o.After, o.Reads = 2*time.Second, 5*time.Second, 4*time.Second, 10_000
+		o.Before, o.During, o.After, o.Reads = 2*time.Second, 4*time.Second, 4*time.Second, 10_000
 	}
 	return o
 }
@@ -56,6 +56,9 @@ func measureFreshness(ctx context.Context, s settings) (_ report, err error) {
 	}
 	defer closing(ctx, r, &err)
 	out := &freshnessReport{machine: describe(ctx, r, s)}
-	out.Faults, err = freshness.Run(ctx, freshnessOptions(r, s))
+	if out.Faults, err = freshness.Run(ctx, freshnessOptions(r, s)); err != nil {
+		return out, err
+	}
+	out.NegativeControls, err = freshness.Controls(ctx, r)
 	return out, err
 }

@@ -34,11 +34,15 @@ func failover(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 			return nil, err
 		}
 		sleep(ctx, unseen)
-		_, _, after, err := r.bed.head(ctx)
+		n := 0
+		err = until(ctx, 5*time.Second, "something was written that is lost", func() (_ bool, err error) {
+			n, err = differences(ctx, r.bed.direct, r.bed.spare)
+			return n > 0, err
+		})
 		if err != nil {
 			return nil, err
 		}
-		n, err := differences(ctx, r.bed.direct, r.bed.spare)
+		_, _, after, err := r.bed.head(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -151,7 +151,7 @@ func (l *load) mutate(ctx context.Context, n int) {
 	a := l.hot[n].Load()
 	if n < len(l.platforms) && rand.IntN(8) == 0 {
 		p := l.platforms[n]
-		c, err := configChange(ctx, l.world, a, p)
+		c, err := configChange(context.WithoutCancel(ctx), l.world, a, p)
 		if err != nil {
 			l.failed(err)
 			return

@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) (_ []Fault, err error) {
 			return found, fmt.Errorf("%s: %w", f.name, err)
 		}
 		found = append(found, one)
-		fmt.Fprintf(r.Progress, "%s: %d reads, %d stale, %s\n", one.Fault, one.Reads, one.StaleFresh, proof(one.Evidence))
+		fmt.Fprintf(r.Progress, "%5.1fs  %s: %d reads, %d stale, %s\n", r.clock().Seconds(), one.Fault, one.Reads, one.StaleFresh, proof(one.Evidence))
 		for _, example := range one.examples {
 			fmt.Fprintln(r.Progress, " ", example)
 		}

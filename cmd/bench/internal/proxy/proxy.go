@@ -3,7 +3,6 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -15,20 +14,32 @@ import (
 
 // Proxy forwards TCP connections from a free port of 127.0.0.1. It is safe for concurrent use; Close ends it.
 type Proxy struct {
-	mu    sync.Mutex
-	proxy *toxiproxy.Proxy
-	addr  string
+	mu       sync.Mutex
+	server   *toxiproxy.ApiServer
+	proxy    *toxiproxy.Proxy
+	addr     string
+	upstream string
 }
 
 // Open forwards to upstream, a host and port.
 func Open(upstream string) (*Proxy, error) {
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	p := &Proxy{proxy: toxiproxy.NewProxy(server, "bench", "127.0.0.1:0", upstream)}
-	if err := p.proxy.Start(); err != nil {
-		return nil, fmt.Errorf("proxy to %s: %w", upstream, err)
+	p := &Proxy{
+		server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), addr: "127.0.0.1:0", upstream: upstream,
+	}
+	if err := p.start(); err != nil {
+		return nil, err
 	}
 	p.addr = p.proxy.Listen
 	return p, nil
+}
+
+// start takes a new proxy each time: to take a toxic out of one can take 5 s.
+func (p *Proxy) start() error {
+	p.proxy = toxiproxy.NewProxy(p.server, "bench", p.addr, p.upstream)
+	if err := p.proxy.Start(); err != nil {
+		return fmt.Errorf("proxy on %s to %s: %w", p.addr, p.upstream, err)
+	}
+	return nil
 }
 
 // Addr is the host and port to connect to. It stays.
@@ -39,7 +50,7 @@ func (p *Proxy) Point(upstream string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.proxy.Stop()
-	p.proxy.Upstream = upstream
+	p.upstream = upstream
 	return p.start()
 }
 
@@ -50,20 +61,12 @@ func (p *Proxy) Cut() {
 	p.proxy.Stop()
 }
 
-// Mend ends Cut, Stall and Delay. It breaks the connections that those have touched.
+// Mend ends Cut, Stall and Delay. It breaks the connections that there are.
 func (p *Proxy) Mend() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.proxy.Stop()
-	p.proxy.Toxics.ResetToxics(context.Background())
 	return p.start()
-}
-
-func (p *Proxy) start() error {
-	if err := p.proxy.Start(); err != nil {
-		return fmt.Errorf("proxy on %s: %w", p.addr, err)
-	}
-	return nil
 }
 
 // Stall swallows all that is sent in both directions: connections stay open, and nothing arrives.
