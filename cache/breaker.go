@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -14,11 +15,17 @@ const tolerance = 5
 // breaker counts faults in a row.
 type breaker struct {
 	faults atomic.Int32
+	last   atomic.Int64 // when the last fault was counted, Unix ns
 	open   atomic.Bool
 }
 
-// failed counts a fault and reports whether it is the one that opened the breaker.
-func (b *breaker) failed() bool {
+// failed counts a fault of a round trip that began at a moment, and reports whether it is the one that opened the breaker.
+// Round trips that were under way together are one fault: a pause of this process fails them all at once.
+func (b *breaker) failed(began time.Time) bool {
+	last := b.last.Load()
+	if began.UnixNano() < last || !b.last.CompareAndSwap(last, time.Now().UnixNano()) {
+		return false
+	}
 	return b.faults.Add(1) >= tolerance && b.open.CompareAndSwap(false, true)
 }
 

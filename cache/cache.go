@@ -77,6 +77,7 @@ type Cache struct {
 	Options
 	local   *local // nil: none
 	breaker breaker
+	trips   conveyor
 	// exponential draws from the exponential distribution of mean 1; tests steer it.
 	exponential func() float64
 	ctx         context.Context // ends with Close; for work that outlives the request that began it
@@ -87,6 +88,7 @@ type Cache struct {
 // New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.
 func New(o Options) *Cache {
 	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64}
+	c.trips.work = &c.work
 	c.local = newLocal(c.LocalBytes)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
@@ -110,16 +112,28 @@ func (c *Cache) pipe(ctx context.Context, budget time.Duration, queue func(redis
 	if !c.Available() {
 		return false
 	}
-	bounded, cancel := context.WithTimeout(ctx, budget)
+	return ctx.Err() == nil && c.trips.carry(queue, budget, c.trip)
+}
+
+// trip is one round trip for all who queue.
+// trip makes one round trip for all of those who wait for it.
+func (c *Cache) trip(queues []queue, budget time.Duration) bool {
+	if !c.Available() {
+		return false
+	}
+	bounded, cancel := context.WithTimeout(c.ctx, budget)
 	defer cancel()
+	began := time.Now()
 	pipe := c.Redis.Pipeline()
-	queue(pipe)
+	for _, add := range queues {
+		add(pipe)
+	}
 	_, err := pipe.Exec(bounded)
 	if err == nil || isReply(err) {
 		c.breaker.succeeded()
 		return true
 	}
-	if ctx.Err() == nil && c.breaker.failed() {
+	if c.ctx.Err() == nil && c.breaker.failed(began) {
 		c.Log.Warn("cache: Redis is out of use", "error", err)
 		c.work.Go(c.probe)
 	}
@@ -137,7 +151,8 @@ func (c *Cache) probe() {
 			return
 		case <-timer.C:
 		}
-		ctx, cancel := context.WithTimeout(c.ctx, c.ReadBudget)
+		// Patient: a process that is short of processor time must not keep itself away from what would spare it.
+		ctx, cancel := context.WithTimeout(c.ctx, c.WriteBudget)
 		if c.Redis.Ping(ctx).Err() == nil {
 			good++
 		} else {

@@ -27,12 +27,17 @@ func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) 
 
 func (f *fetch[K, V]) run() error {
 	const shortest, longest = time.Millisecond, 20 * time.Millisecond
-	pause := shortest
+	const mostTries = 3 // of round trips that fail while Redis is in use
+	tries, pause := 0, shortest
 	deadline := time.Now().Add(f.patience())
 	for {
 		won, lost, ok := f.acquire()
 		if !ok && f.early {
 			return nil
+		}
+		if !ok && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
+			tries++
+			continue
 		}
 		if !ok {
 			return f.load(f.todo, false)

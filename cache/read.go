@@ -111,8 +111,11 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 	forgets := r.kind.forgotten()
 	replies, ok := r.get(ctx, r.kind.granted())
 	if !ok {
-		r.batch.miss(unavailable, len(r.left))
-		return false
+		if first {
+			r.batch.miss(unavailable, len(r.left))
+		}
+		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
+		return r.kind.granted() && r.kind.cache.Available()
 	}
 	left := r.left[:0]
 	for i, key := range r.left {
@@ -136,10 +139,11 @@ func (r *read[K, V]) get(ctx context.Context, allowed bool) ([]*redis.StringCmd,
 	if !allowed || !r.kind.cache.Available() {
 		return nil, false
 	}
-	replies := make([]*redis.StringCmd, len(r.left))
+	left := r.left // which may be another when a round trip begins that this reader no longer waits for
+	replies := make([]*redis.StringCmd, len(left))
 	r.batch.RoundTrips++
 	ok := r.kind.cache.pipe(ctx, r.kind.cache.ReadBudget, func(p pipeliner) {
-		for i, key := range r.left {
+		for i, key := range left {
 			replies[i] = p.Get(ctx, r.names[key])
 		}
 	})
