@@ -134,11 +134,11 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 	if locked {
 		held = c.hold(c.ctx, f.token, names)
 	}
-	done, err := k.loads.do(c.ctx, keys)
+	done, own, err := k.loads.do(c.ctx, keys)
 	if locked {
 		held.end()
 	}
-	f.loaded += len(keys)
+	f.loaded += own
 	if err != nil {
 		if locked {
 			c.release(c.ctx, f.token, names)

@@ -51,19 +51,20 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("loader panicked: %v\n%s", p.value, p.stack) }
 
-// do reads the keys, perhaps together with those of others, in a load that begins after this call. The load goes on for
-// the others if ctx ends.
-func (l *loads[K, V]) do(ctx context.Context, keys []K) (*load[K, V], error) {
-	batch, err := l.wait(ctx, l.join(keys))
+// do reads the keys, perhaps together with those of others, in a load that begins after this call, and returns how many
+// of them nobody else had asked that load for. The load goes on for the others if ctx ends.
+func (l *loads[K, V]) do(ctx context.Context, keys []K) (batch *load[K, V], own int, err error) {
+	batch, own = l.join(keys)
+	batch, err = l.wait(ctx, batch)
 	var panicked *panicError
 	if errors.As(err, &panicked) && batch.callers > 1 && ctx.Err() == nil {
 		// Whose key it was cannot be told: each caller finds out with its own keys.
 		alone := l.newLoad()
 		alone.add(keys)
 		l.run(alone)
-		return alone, alone.err
+		return alone, len(keys), alone.err
 	}
-	return batch, err
+	return batch, own, err
 }
 
 func (l *loads[K, V]) wait(ctx context.Context, batch *load[K, V]) (*load[K, V], error) {
@@ -75,30 +76,32 @@ func (l *loads[K, V]) wait(ctx context.Context, batch *load[K, V]) (*load[K, V],
 	}
 }
 
-func (l *loads[K, V]) join(keys []K) *load[K, V] {
+func (l *loads[K, V]) join(keys []K) (batch *load[K, V], own int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.queue); n == 0 || len(l.queue[n-1].keys)+len(keys) > l.most {
 		l.queue = append(l.queue, l.newLoad())
 	}
-	batch := l.queue[len(l.queue)-1]
-	batch.add(keys)
+	batch = l.queue[len(l.queue)-1]
+	own = batch.add(keys)
 	if l.running < l.limit {
 		l.running++
 		l.work.Go(l.drain)
 	}
-	return batch
+	return batch, own
 }
 
 func (l *loads[K, V]) newLoad() *load[K, V] {
 	return &load[K, V]{keys: make(map[K]struct{}), done: make(chan struct{})}
 }
 
-func (b *load[K, V]) add(keys []K) {
+func (b *load[K, V]) add(keys []K) (own int) {
+	before := len(b.keys)
 	b.callers++
 	for _, key := range keys {
 		b.keys[key] = struct{}{}
 	}
+	return len(b.keys) - before
 }
 
 // drain runs what is queued, one load after the other, until nothing is.

@@ -20,7 +20,8 @@ type Batch struct {
 	LocalHits, Hits int
 	// Misses counts the others by reason; nil if there were none.
 	Misses map[Reason]int
-	// Loaded is how many keys this batch had read from the source, and LoadTook how long that took, waiting included.
+	// Loaded is how many keys this batch had read from the source, those apart that another batch had asked the same load
+	// for; LoadTook is how long it took, waiting included.
 	Loaded   int
 	LoadTook time.Duration
 	// Stale is how many keys were answered with what had expired, or can't be proved fresh, because the source failed.

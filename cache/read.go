@@ -220,8 +220,8 @@ func (r *read[K, V]) rescueOne(key K, reply *redis.StringCmd) bool {
 // around reads what is left from the source and leaves Redis alone.
 func (r *read[K, V]) around(ctx context.Context) error {
 	start := time.Now()
-	done, err := r.kind.loads.do(ctx, r.left)
-	r.batch.Loaded += len(r.left)
+	done, own, err := r.kind.loads.do(ctx, r.left)
+	r.batch.Loaded += own
 	r.batch.LoadTook += time.Since(start)
 	if err != nil {
 		return err

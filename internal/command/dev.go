@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/uptrace/bun"
 
 	"freshet/internal/devenv"
@@ -31,6 +32,7 @@ const device = "freshet dev"
 
 // Dev serves from a private PostgreSQL and a private Redis, with demo data, until ctx ends.
 func Dev(ctx context.Context, o DevOptions) (err error) {
+	redis.SetLogger(redisLog{o.Serve.Log})
 	if err := requireFree(o.Serve.Addr); err != nil {
 		return err
 	}

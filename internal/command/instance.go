@@ -236,6 +236,7 @@ func (i *instance) close() {
 
 // Serve runs an instance until ctx ends, and drains it.
 func Serve(ctx context.Context, o ServeOptions) error {
+	redis.SetLogger(redisLog{o.Log})
 	i, err := newInstance(ctx, o)
 	if err != nil {
 		return err

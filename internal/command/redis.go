@@ -1,8 +1,10 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"syscall"
 	"time"
@@ -28,6 +30,13 @@ func openRedis(url string, conns int) (redis.UniversalClient, error) {
 	// A feature of managed Redis that costs a handshake command elsewhere.
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
+}
+
+// redisLog passes what go-redis has to say to the server's log: it would write lines of its own form to standard error.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, "redis: "+fmt.Sprintf(format, args...))
 }
 
 // listenError says in one sentence what to do about an address that can't be listened on.

@@ -67,7 +67,7 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	}
 	m.roundTrips.WithLabelValues(b.Kind).Add(float64(b.RoundTrips))
 	m.batchSeconds.WithLabelValues(b.Kind).Observe(b.Took.Seconds())
-	if b.Loaded > 0 {
+	if b.LoadTook > 0 {
 		m.loadSeconds.WithLabelValues(b.Kind).Observe(b.LoadTook.Seconds())
 	}
 }

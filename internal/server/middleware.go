@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 )
 
 type middleware func(http.Handler) http.Handler
@@ -22,8 +23,9 @@ func chain(inner http.Handler, list ...middleware) http.Handler {
 
 func (s *Server) handler() (http.Handler, error) {
 	compress, err := gzhttp.NewWrapper(
-		gzhttp.MinSize(1024),     // shorter ones fit one packet as they are
-		gzhttp.EnableZstd(false), // one encoding, so that a stored response needs one form
+		gzhttp.MinSize(1024),                    // shorter ones fit one packet as they are
+		gzhttp.CompressionLevel(gzip.BestSpeed), // a fifth of a feed request went into the default level, for 7 % fewer bytes
+		gzhttp.EnableZstd(false),                // one encoding, so that a stored response needs one form
 	)
 	if err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
