@@ -9,14 +9,17 @@ CREATE TABLE changelog.outbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1);
 CREATE INDEX outbox_xid_idx ON changelog.outbox (xid);
 
--- The latest changes by position, without gaps. The primary key keeps two movers from giving out one position twice.
+-- The latest changes, a batch in each row: its tags have the positions behind after, one by one and without gaps. The
+-- primary key keeps two movers from giving out one position twice.
 CREATE TABLE changelog.log (
     epoch    bigint NOT NULL,
-    position bigint NOT NULL,
-    tag      text NOT NULL,
+    after    bigint NOT NULL,
+    tags     text[] NOT NULL CHECK (cardinality(tags) > 0),
     moved_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT log_pkey PRIMARY KEY (epoch, position)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000);
+    CONSTRAINT log_pkey PRIMARY KEY (epoch, after)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+-- Written once and hardly ever read: compressing would cost more than it saves.
+ALTER TABLE changelog.log ALTER tags SET STORAGE EXTERNAL;
 
 -- The one row that says how far the log goes and who may move it on. Positions of different epochs do not compare; the
 -- epoch belongs to one timeline of one database cluster. Each sequencer takes office under another term.
@@ -44,7 +47,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- setting is a number that the database's owner may change: ALTER DATABASE … SET changelog.many = 500;
--- many:    a statement that touches more rows writes one tag for each type instead of the tags of its rows.
+-- many:    a statement that gives more tags writes one for each type instead.
 -- popular: posts of authors with more followers do not make their followers' pages stale at once; TTL does.
 CREATE FUNCTION changelog.setting(name text, otherwise integer) RETURNS integer LANGUAGE sql STABLE AS $$
     SELECT coalesce(nullif(current_setting('changelog.' || name, true), '')::integer, otherwise)
@@ -53,16 +56,15 @@ $$;
 -- watch makes every statement that changes a table write tags, also in sessions that replicate. Inserted and deleted rows
 -- give the tags of all expressions. An updated row gives those of tags; where one of the columns in keys changed, its old
 -- and new images give all. So keys are the columns that expressions use, and those by which lists with a tag of keyed
--- sort and filter. An expression that is NULL gives none. TRUNCATE, and a statement with many rows, write the wildcards of
+-- sort and filter. An expression that is NULL gives none. TRUNCATE, and a statement with many tags, write the wildcards of
 -- the types ('profile:*', on which every entry with a tag of the type depends).
 --
 -- It makes one trigger function, so that each statement in it is planned once, and an update of a row that keeps its keys
--- costs one row in the outbox for each expression of tags.
-CREATE PROCEDURE changelog.watch(watched regclass, types text[], keys text, tags text[], keyed text[] DEFAULT '{}')
+-- costs one row in the outbox for each expression of tags. A tag may come twice; it gets one position.
+CREATE PROCEDURE changelog.watch(watched regclass, types text[], keys text[], tags text[], keyed text[] DEFAULT '{}')
 LANGUAGE plpgsql AS $body$
 DECLARE
     tagger text := format('changelog.%I', 'tag_' || types[1]);
-    every text := array_to_string(tags || keyed, ', ');
     event text;
     images text;
 BEGIN
@@ -71,36 +73,38 @@ BEGIN
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         DECLARE
             many CONSTANT integer := changelog.setting('many', 1000);
+            written integer := many + 1;
         BEGIN
             IF TG_OP = 'UPDATE' THEN
-                IF NOT EXISTS (SELECT FROM added OFFSET many) THEN
-                    INSERT INTO changelog.outbox (tag) %2$s;
-                    IF EXISTS (SELECT %3$s FROM removed EXCEPT SELECT %3$s FROM added) THEN
-                        INSERT INTO changelog.outbox (tag) SELECT DISTINCT t FROM (
-                            (SELECT %3$s FROM removed EXCEPT SELECT %3$s FROM added) UNION ALL
-                            (SELECT %3$s FROM added EXCEPT SELECT %3$s FROM removed)) changed, unnest(ARRAY[%4$s]) t
-                        WHERE t IS NOT NULL;
-                    END IF;
-                    RETURN NULL;
+                INSERT INTO changelog.outbox (tag) %2$s LIMIT many + 1;
+                GET DIAGNOSTICS written = ROW_COUNT;
+                IF written <= many AND EXISTS (
+                    SELECT FROM removed r WHERE NOT EXISTS (SELECT FROM added a WHERE %3$s))
+                THEN
+                    INSERT INTO changelog.outbox (tag) SELECT t FROM (
+                        (SELECT %4$s FROM removed EXCEPT SELECT %4$s FROM added) UNION ALL
+                        (SELECT %4$s FROM added EXCEPT SELECT %4$s FROM removed)) changed, unnest(ARRAY[%5$s]) t
+                    WHERE t IS NOT NULL LIMIT many + 1;
+                    GET DIAGNOSTICS written = ROW_COUNT;
                 END IF;
             ELSIF TG_OP = 'INSERT' THEN
-                IF NOT EXISTS (SELECT FROM added OFFSET many) THEN
-                    INSERT INTO changelog.outbox (tag)
-                    SELECT DISTINCT t FROM added, unnest(ARRAY[%4$s]) t WHERE t IS NOT NULL;
-                    RETURN NULL;
-                END IF;
+                INSERT INTO changelog.outbox (tag)
+                SELECT t FROM added, unnest(ARRAY[%5$s]) t WHERE t IS NOT NULL LIMIT many + 1;
+                GET DIAGNOSTICS written = ROW_COUNT;
             ELSIF TG_OP = 'DELETE' THEN
-                IF NOT EXISTS (SELECT FROM removed OFFSET many) THEN
-                    INSERT INTO changelog.outbox (tag)
-                    SELECT DISTINCT t FROM removed, unnest(ARRAY[%4$s]) t WHERE t IS NOT NULL;
-                    RETURN NULL;
-                END IF;
+                INSERT INTO changelog.outbox (tag)
+                SELECT t FROM removed, unnest(ARRAY[%5$s]) t WHERE t IS NOT NULL LIMIT many + 1;
+                GET DIAGNOSTICS written = ROW_COUNT;
             END IF;
-            INSERT INTO changelog.outbox (tag) SELECT t || ':*' FROM unnest(%5$L::text[]) t;
+            IF written > many THEN
+                INSERT INTO changelog.outbox (tag) SELECT t || ':*' FROM unnest(%6$L::text[]) t;
+            END IF;
             RETURN NULL;
         END $$
         $function$, tagger,
-        (SELECT string_agg(format('SELECT %s FROM added', t), ' UNION ALL ') FROM unnest(tags) t), keys, every, types);
+        (SELECT string_agg(format('SELECT %s FROM added', tag), ' UNION ALL ') FROM unnest(tags) tag),
+        (SELECT string_agg(format('a.%1$I = r.%1$I', key), ' AND ') FROM unnest(keys) key),
+        array_to_string(keys, ', '), array_to_string(tags || keyed, ', '), types);
     FOR event, images IN VALUES
         ('INSERT', 'REFERENCING NEW TABLE AS added'),
         ('UPDATE', 'REFERENCING OLD TABLE AS removed NEW TABLE AS added'),

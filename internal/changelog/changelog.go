@@ -43,7 +43,7 @@ type Options struct {
 	Batch      int           // outbox rows moved at a time. Default 2000.
 	MaxLag     int           // positions that an instance may be behind and still get a grant. Default 10,000.
 	Window     time.Duration // how long the log is kept. Default 15 min.
-	WindowRows int           // how much of it at most. Default 500,000.
+	WindowSize int           // how many positions of it at most. Default 500,000.
 
 	// Applied is told of the tags of changes once this instance has applied them, in order, on the goroutine that follows
 	// the log: it must not block. Nil tells nobody.
@@ -66,7 +66,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Batch, 2000)
 	setDefault(&o.MaxLag, 10_000)
 	setDefault(&o.Window, 15*time.Minute)
-	setDefault(&o.WindowRows, 500_000)
+	setDefault(&o.WindowSize, 500_000)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

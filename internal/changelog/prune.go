@@ -14,9 +14,9 @@ const (
 	pruneWindow = `
 		DELETE FROM changelog.log WHERE ctid = ANY (ARRAY(
 			SELECT ctid FROM (
-				SELECT ctid, position, moved_at FROM changelog.log
-				WHERE epoch = (SELECT epoch FROM changelog.log_head) ORDER BY position LIMIT $1) oldest
-			WHERE position <= (SELECT position FROM changelog.log_head) - $2::bigint
+				SELECT ctid, after, moved_at FROM changelog.log
+				WHERE epoch = (SELECT epoch FROM changelog.log_head) ORDER BY after LIMIT $1) oldest
+			WHERE after < (SELECT position FROM changelog.log_head) - $2::bigint
 			OR moved_at < now() - make_interval(secs => $3)))`
 )
 
@@ -27,7 +27,7 @@ func prune(ctx context.Context, o *Options, limit int) error {
 		if err != nil {
 			return err
 		}
-		window, err := o.deleteRows(ctx, pruneWindow, limit, o.WindowRows, o.Window.Seconds())
+		window, err := o.deleteRows(ctx, pruneWindow, limit, o.WindowSize, o.Window.Seconds())
 		if err != nil {
 			return err
 		}

@@ -57,20 +57,19 @@ WITH moved AS (
 	DELETE FROM changelog.outbox WHERE ctid = ANY (ARRAY(
 		SELECT ctid FROM changelog.outbox WHERE xid >= $3::text::xid8 ORDER BY xid LIMIT $4))
 	RETURNING tag
-), tags AS (
-	SELECT tag, row_number() OVER () AS n FROM (SELECT DISTINCT tag FROM moved) d
+), batch AS (
+	SELECT array_agg(tag) AS tags, count(*) AS size FROM (SELECT DISTINCT tag FROM moved) d
 ), head AS (
-	UPDATE changelog.log_head SET position = position + (SELECT count(*) FROM tags)
-	WHERE one AND epoch = $1 AND term = $2 AND EXISTS (SELECT FROM moved)
-	RETURNING position - (SELECT count(*) FROM tags) AS before
+	UPDATE changelog.log_head SET position = position + size FROM batch
+	WHERE one AND epoch = $1 AND term = $2 AND size > 0
+	RETURNING position - size AS before
 ), entered AS (
-	INSERT INTO changelog.log (epoch, position, tag)
-	SELECT $1, (SELECT before FROM head) + n, tag FROM tags
+	INSERT INTO changelog.log (epoch, after, tags) SELECT $1, (SELECT before FROM head), tags FROM batch WHERE size > 0
 )
 SELECT (SELECT count(*) FROM moved), pg_snapshot_xmin(pg_current_snapshot())::text,
 	coalesce((SELECT before FROM head),
 		(SELECT position FROM changelog.log_head WHERE one AND epoch = $1 AND term = $2)),
-	(SELECT coalesce(json_agg(tag ORDER BY n), '[]') FROM tags)`
+	to_json(coalesce(tags, '{}')) FROM batch`
 
 // take claims the office if its lock is free; nil if another holds it.
 func take(ctx context.Context, conn *sql.Conn, name string) (*term, cache.Position, error) {
@@ -172,42 +171,38 @@ func (t *term) registered(ctx context.Context) (ids []string, err error) {
 	return ids, nil
 }
 
-// readLog returns what follows at, or, if the epoch is another or the log no longer goes back that far, the first part
-// that there is.
-func readLog(ctx context.Context, db *sql.DB, at cache.Position, limit int) (p part, err error) {
+// readLog calls apply for each batch of the log that follows at, in order. If the epoch is another, or the log no longer
+// goes back that far, it begins with the first batch that there is; without any, apply gets the head and no tags.
+func readLog(ctx context.Context, db *sql.DB, at cache.Position, apply func(part)) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("read up to %d positions of the log after %d: %w", limit, at.At, err)
+			err = fmt.Errorf("read the log after %d: %w", at.At, err)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, patienceWithPostgres)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // a whole window, at the worst
 	defer cancel()
 	rows, err := db.QueryContext(ctx, `
-		SELECT h.epoch, h.position, l.position, l.tag FROM changelog.log_head h LEFT JOIN LATERAL (
-			SELECT position, tag FROM changelog.log
-			WHERE epoch = h.epoch AND position > CASE h.epoch WHEN $1 THEN $2 ELSE 0 END ORDER BY position LIMIT $3) l ON true
-		ORDER BY l.position`, int64(at.Epoch), int64(at.At), limit)
+		SELECT h.epoch, coalesce(l.after, h.position), to_json(coalesce(l.tags, '{}'))
+		FROM changelog.log_head h LEFT JOIN changelog.log l
+			ON l.epoch = h.epoch AND l.after >= CASE h.epoch WHEN $1 THEN $2 ELSE 0 END
+		ORDER BY l.after`, int64(at.Epoch), int64(at.At))
 	if err != nil {
-		return p, err
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var epoch, head int64
-		var position sql.NullInt64
-		var tag sql.NullString
-		if err := rows.Scan(&epoch, &head, &position, &tag); err != nil {
-			return p, err
+		var epoch, after int64
+		var tags []byte
+		if err := rows.Scan(&epoch, &after, &tags); err != nil {
+			return err
 		}
-		if position.Valid && len(p.tags) == 0 {
-			p.after = cache.Position{Epoch: uint64(epoch), At: uint64(position.Int64 - 1)}
+		p := part{after: cache.Position{Epoch: uint64(epoch), At: uint64(after)}}
+		if err := json.Unmarshal(tags, &p.tags); err != nil {
+			return err
 		}
-		if !position.Valid {
-			p.after = cache.Position{Epoch: uint64(epoch), At: uint64(head)}
-			break
-		}
-		p.tags = append(p.tags, tag.String)
+		apply(p)
 	}
-	return p, rows.Err()
+	return rows.Err()
 }
 
 // endStuck ends the session of a sequencer that holds the office without having used it for a while: one whose process is

@@ -168,26 +168,17 @@ func (t *tail) send1() {
 	}
 }
 
-const catchUpChunk = 10_000
-
 // catchUp applies what PostgreSQL has of the log after this instance's position. If the epoch is another, or the window
 // has moved on, it begins anew at the window's start. It does not go back within an epoch: the sequencer will see an
 // instance ahead of the log, and change the epoch.
 func (t *tail) catchUp(ctx context.Context) error {
-	for {
+	return readLog(ctx, t.o.DB, t.o.Log.Position(), func(p part) {
 		at := t.o.Log.Position()
-		part, err := readLog(ctx, t.o.DB, at, catchUpChunk)
-		if err != nil {
-			return err
+		if p.after.Epoch != at.Epoch || p.after.At > at.At {
+			t.o.Log.Reset(p.after)
 		}
-		if part.after.Epoch != at.Epoch || part.after.At > at.At {
-			t.o.Log.Reset(part.after)
-		}
-		t.o.Log.Apply(part.after, part.tags)
-		if len(part.tags) < catchUpChunk {
-			return nil
-		}
-	}
+		t.o.Log.Apply(p.after, p.tags)
+	})
 }
 
 func (t *tail) stats() Stats {
