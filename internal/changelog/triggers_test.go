@@ -55,8 +55,10 @@ func TestTriggers_TagsOfEachChange(t *testing.T) {
 		{"UPDATE settings SET theme = 'DARK' WHERE profile_id = 2", "settings:2"},
 		{"UPDATE sessions SET last_seen_at = now() WHERE id = 5", session + " sessions:2"},
 		{"DELETE FROM sessions WHERE id = 5", session + " sessions:2"},
-		{"INSERT INTO posts (id, author_id, title, body, category, language) VALUES (11, 1, '', '', 'food', 'en')",
-			"feed:1 post:11 posts:1"},
+		{
+			"INSERT INTO posts (id, author_id, title, body, category, language) VALUES (11, 1, '', '', 'food', 'en')",
+			"feed:1 post:11 posts:1",
+		},
 		{"UPDATE posts SET title = 'new' WHERE id = 10", "post:10"},
 		{"UPDATE posts SET language = 'de' WHERE id = 10", "feed:1 post:10 posts:1"},
 		{"UPDATE posts SET author_id = 3 WHERE id = 11", "feed:1 feed:3 post:11 posts:1 posts:3"},
@@ -64,12 +66,16 @@ func TestTriggers_TagsOfEachChange(t *testing.T) {
 		{"DELETE FROM follows", "followers:1 follows:2"},
 		{"INSERT INTO follows (follower_id, followee_id) VALUES (2, 1)", "followers:1 follows:2"},
 		{"DELETE FROM likes", "liked:2:10"},
-		{"INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 2, '1', '{}', '{}')",
-			"config:ios"},
+		{
+			"INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 2, '1', '{}', '{}')",
+			"config:ios",
+		},
 		{"UPDATE languages SET name = 'Deutsch' WHERE code = 'de'", "language:de"},
 		{"UPDATE categories SET name = 'Meals' WHERE slug = 'food'", "category:food"},
-		{"DELETE FROM profiles WHERE id = 1",
-			"account:1 feed:1 followers:1 follows:2 handle:ann post:10 posts:1 profile:1 settings:1"},
+		{
+			"DELETE FROM profiles WHERE id = 1",
+			"account:1 feed:1 followers:1 follows:2 handle:ann post:10 posts:1 profile:1 settings:1",
+		},
 		{"TRUNCATE likes", "liked:*"},
 		{"TRUNCATE profiles CASCADE", "account:* config:* feed:* followers:* follows:* handle:* liked:* post:* posts:* " +
 			"profile:* session:* sessions:* settings:*"},
@@ -90,8 +96,10 @@ func TestTriggers_PopularAuthorsSpareTheirFollowersPages(t *testing.T) {
 	mustExec(t, db, "SET changelog.popular = 0")
 	for _, c := range []struct{ statement, want string }{
 		{"UPDATE posts SET language = 'de' WHERE id = 10", "post:10 posts:1"},
-		{"INSERT INTO posts (id, author_id, title, body, category, language) VALUES (12, 3, '', '', 'food', 'en')",
-			"feed:3 post:12 posts:3"},
+		{
+			"INSERT INTO posts (id, author_id, title, body, category, language) VALUES (12, 3, '', '', 'food', 'en')",
+			"feed:3 post:12 posts:3",
+		},
 	} {
 		mustExec(t, db, c.statement)
 		if got := noted(t, db); got != c.want {
