@@ -26,7 +26,9 @@ func Controls(ctx context.Context, r *rig.Rig) ([]Control, error) {
 		name string
 		run  func(context.Context, *rig.Rig, naive.Rows) (Control, error)
 	}{
-		{"plain SET/DEL", setDel}, {"tag sets under memory pressure", tagSets}, {"the usual singleflight", singleflight},
+		{"plain SET/DEL", setDel},
+		{"tag sets under memory pressure", tagSets},
+		{"the usual singleflight", singleflight},
 		{"no waiting for acknowledgements", hasty},
 	} {
 		one, err := c.run(ctx, r, rows)

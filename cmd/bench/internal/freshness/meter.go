@@ -14,6 +14,7 @@ type tally struct{ hits, misses, loads float64 }
 func (t tally) plus(o tally) tally {
 	return tally{t.hits + o.hits, t.misses + o.misses, t.loads + o.loads}
 }
+
 func (t tally) minus(o tally) tally {
 	return tally{t.hits - o.hits, t.misses - o.misses, t.loads - o.loads}
 }
