@@ -29,6 +29,7 @@ type instance struct {
 	postgres *proxy.Proxy
 	server   atomic.Pointer[rig.Server] // nil while a load balancer would send it nothing
 	writing  atomic.Int32               // mutations under way there
+	stops    atomic.Int64               // how often the process was stopped or let go on; odd while it is stopped
 }
 
 // bed is three instances over one PostgreSQL and one Redis, with another Redis to fail over to.
@@ -138,6 +139,17 @@ func (b *bed) kill(i *instance) {
 	<-s.Ended()
 }
 
+// pause stops an instance's process in its tracks, until resume is called.
+func (i *instance) pause() (resume func()) {
+	s := i.server.Load()
+	i.stops.Add(1)
+	s.Signal(syscall.SIGSTOP)
+	return func() {
+		s.Signal(syscall.SIGCONT)
+		i.stops.Add(1)
+	}
+}
+
 // stop ends it in order.
 func (b *bed) stop(i *instance) error { return i.server.Swap(nil).Stop() }
 
@@ -188,7 +200,7 @@ func (b *bed) follow(ctx context.Context) error { return replicate(ctx, b.spare,
 // replicate makes a Redis a replica, and waits until it has everything.
 func replicate(ctx context.Context, c *redis.Client, of *devenv.Redis) error {
 	host, port := split(of.Addr)
-	if err := c.SlaveOf(ctx, host, port).Err(); err != nil {
+	if err := c.ReplicaOf(ctx, host, port).Err(); err != nil {
 		return fmt.Errorf("make a replica: %w", err)
 	}
 	return until(ctx, 10*time.Second, "the replica is in step", func() (bool, error) {
@@ -198,7 +210,7 @@ func replicate(ctx context.Context, c *redis.Client, of *devenv.Redis) error {
 }
 
 func promote(ctx context.Context, c *redis.Client) error {
-	if err := c.SlaveOf(ctx, "NO", "ONE").Err(); err != nil {
+	if err := c.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
 		return fmt.Errorf("promote a replica: %w", err)
 	}
 	return nil

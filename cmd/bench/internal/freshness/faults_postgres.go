@@ -24,7 +24,7 @@ func foreignWriter(ctx context.Context, r *run, l *load) (map[string]any, error)
 		if err != nil {
 			return nil, err
 		}
-		l.every(ctx, 50*time.Millisecond, func() {
+		l.every(ctx, 150*time.Millisecond, func() {
 			if n == 0 {
 				l.commit(ctx, a.nextCopied())
 				return

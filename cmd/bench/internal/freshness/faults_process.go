@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
 	"freshet/cmd/bench/internal/freshness/history"
@@ -29,10 +28,8 @@ func instancePaused(ctx context.Context, r *run, _ *load) (map[string]any, error
 		if err != nil {
 			return err
 		}
-		s := i.server.Load()
-		s.Signal(syscall.SIGSTOP)
-		defer s.Signal(syscall.SIGCONT)
-		err = silent(ctx, s.URL, pause/2)
+		defer i.pause()()
+		err = silent(ctx, i.server.Load().URL, pause/2)
 		sleep(ctx, pause/2)
 		_, _, after, headErr := r.bed.head(ctx)
 		pauses, positions = pauses+1, positions+after-before
@@ -162,11 +159,10 @@ func sequencerZombie(ctx context.Context, r *run, _ *load) (map[string]any, erro
 		if err != nil {
 			return err
 		}
-		s := i.server.Load()
-		s.Signal(syscall.SIGSTOP)
+		s, resume := i.server.Load(), i.pause()
 		took, err := r.tookOver(ctx, term)
 		sleep(ctx, 300*time.Millisecond)
-		s.Signal(syscall.SIGCONT)
+		resume()
 		longest = max(longest, took)
 		zombies++
 		err = errors.Join(err, until(ctx, 3*time.Second, "the old sequencer knows", func() (bool, error) {

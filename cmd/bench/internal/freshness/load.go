@@ -41,11 +41,10 @@ type load struct {
 	unread    atomic.Int64 // mutations whose own answer showed something older
 	uncounted atomic.Int64 // those whose answer had a count from before
 
-	mu      sync.Mutex
-	events  []event
-	answers []event
-	err     error // an example
-	fatal   error
+	mu     sync.Mutex
+	events []event
+	err    error // an example
+	fatal  error
 }
 
 // event is a request that has ended.
@@ -53,6 +52,7 @@ type event struct {
 	end, took time.Duration
 	failed    bool
 	write     bool
+	held      bool // the instance that was asked was itself stopped meanwhile
 }
 
 func (l *load) note(e event) {
@@ -209,10 +209,12 @@ func (l *load) change(ctx context.Context, c *change, lost func(history.Write), 
 	defer i.writing.Add(-1)
 	l.writes.Add(1)
 	c.key.Invoke(c.version)
+	stops := i.stops.Load()
 	begin := l.clock()
 	got, err := l.client.do(context.WithoutCancel(ctx), s.URL, &c.request)
 	end := l.clock()
-	l.note(event{end: end, took: end - begin, failed: err != nil, write: true})
+	held := stops%2 == 1 || i.stops.Load() != stops
+	l.note(event{end: end, took: end - begin, failed: err != nil, write: true, held: held})
 	if err != nil {
 		l.failed(err)
 		if !errors.Is(err, errNotSent) {

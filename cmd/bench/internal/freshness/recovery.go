@@ -42,16 +42,16 @@ func (l *load) normal(broken, mended time.Duration) time.Duration {
 // well looks at the requests that began after the fault and ended in a window: those caught by the fault itself are not
 // its aftermath.
 func well(events []event, from time.Duration, ordinary map[bool]time.Duration) bool {
-	any := false
+	seen := false
 	for _, e := range events {
 		if e.end < from || e.end >= from+window {
 			continue
 		}
-		if any = true; e.failed {
+		if seen = true; e.failed {
 			return false
 		}
 	}
-	return any && median(events, from, from+window, false) <= ordinary[false] && median(events, from, from+window, true) <= ordinary[true]
+	return seen && median(events, from, from+window, false) <= ordinary[false] && median(events, from, from+window, true) <= ordinary[true]
 }
 
 // median of how long requests took that ended within a time; 0 without any.

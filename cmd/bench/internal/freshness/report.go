@@ -46,7 +46,7 @@ type Spread struct {
 	Max float64 `json:"max"`
 }
 
-// Answers is how long mutations took.
+// Answers is how long mutations took, but for those sent to an instance whose process was itself stopped meanwhile.
 type Answers struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`

@@ -132,7 +132,7 @@ func (f *Fault) count(l *load, t tally) {
 	}
 	var took []time.Duration
 	for _, e := range l.events {
-		if e.write && !e.failed {
+		if e.write && !e.failed && !e.held {
 			took = append(took, e.took)
 		}
 	}
@@ -144,7 +144,7 @@ func (f *Fault) count(l *load, t tally) {
 
 // judge checks each key's history, those of fresh ones by porcupine too.
 func (f *Fault) judge(segments []*history.Segment, l *load) {
-	const piece, patience = 200, 5 * time.Second
+	const piece, patience = 200, 2 * time.Second
 	var staleness []time.Duration
 	var pieces history.Pieces
 	impossible, marked := 0, 0

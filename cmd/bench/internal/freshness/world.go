@@ -131,6 +131,11 @@ func (w *world) next(foreign bool) (*actor, error) {
 func (w *world) take() []*history.Segment {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, p := range w.platforms {
+		for _, lost := range p.lost {
+			p.key.Wrote(lost) // undecided yet, and to be seen or not
+		}
+	}
 	segments := make([]*history.Segment, len(w.keys))
 	for i, key := range w.keys {
 		segments[i] = key.Take()
