@@ -102,9 +102,10 @@ func findHome(dir string, a *account) (string, error) {
 		if a.canEnter(made) {
 			return made, nil
 		}
-		// Leave nothing behind where nothing will be kept. A directory with content stays.
-		_ = os.Remove(filepath.Join(made, markerFile))
-		_ = os.Remove(made)
+		// Leave nothing behind where nothing will be kept. A directory with content stays, and its marker with it.
+		if content, err := os.ReadDir(made); err == nil && len(content) == 1 && content[0].Name() == markerFile {
+			_ = os.RemoveAll(made)
+		}
 	}
 	return "", fmt.Errorf("the user that PostgreSQL runs under cannot enter %s: choose another data directory", strings.Join(homes, " or "))
 }
