@@ -19,6 +19,12 @@ type read[K comparable, V any] struct {
 	batch Batch
 }
 
+type strictKey struct{}
+
+// Strict returns a context for reads that fail rather than be answered with what can't be proved fresh: what a writer
+// reads back must not be older than its write.
+func Strict(ctx context.Context) context.Context { return context.WithValue(ctx, strictKey{}, true) }
+
 func newRead[K comparable, V any](k *Kind[K, V], keys []K) *read[K, V] {
 	r := &read[K, V]{
 		kind:  k,
@@ -41,7 +47,7 @@ func (r *read[K, V]) run(ctx context.Context) error {
 		r.near()
 	}
 	err := r.far(ctx)
-	if err != nil && ctx.Err() == nil && r.rescue(ctx) {
+	if err != nil && ctx.Err() == nil && ctx.Value(strictKey{}) == nil && r.rescue(ctx) {
 		err = nil
 	}
 	if len(r.early) > 0 {

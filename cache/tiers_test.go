@@ -183,6 +183,9 @@ func TestRescue_ExpiredWithinGraceIsServedMarked(t *testing.T) {
 	if b := r.last(); b.Stale != 1 {
 		t.Errorf("served after its end: got %+v, want 1 stale", b)
 	}
+	if _, err := k.Many(Strict(t.Context()), []int{1}); !errors.Is(err, down) {
+		t.Errorf("a strict read: got %v, want the source's error", err)
+	}
 	// What was changed since is never served, expired or not.
 	r.commit(2, "newer")
 	if _, err := k.Many(t.Context(), []int{1, 2}); !errors.Is(err, down) {

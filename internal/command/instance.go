@@ -149,7 +149,7 @@ func (i *instance) listen(token string) (*server.Server, error) {
 		Schema:         i.root.Schema(),
 		Authenticate:   i.authenticate,
 		Response:       i.root.WithLoaders,
-		RootField:      i.root.WithLoaders,
+		RootField:      i.root.WithMutationLoaders,
 		Ready:          i.ready,
 		Log:            i.options.Log,
 		Registry:       i.registry,
