@@ -112,7 +112,8 @@ func (n *Node) serve(ctx context.Context, t *term, head cache.Position) error {
 		return t.unregister(last, n.id)
 	}
 	if errors.Is(err, errGoesBack) {
-		_, endErr := t.conn.ExecContext(last, endEpoch, int64(t.number))
+		// On another connection: what was found out must not be lost with the session that found it.
+		_, endErr := n.DB.ExecContext(last, endEpoch, int64(t.epoch))
 		err = errors.Join(err, endErr)
 	}
 	return err

@@ -46,8 +46,9 @@ const takeOffice = `UPDATE changelog.log_head SET term = term + 1, sequencer = $
 
 const setEpoch = `UPDATE changelog.log_head SET epoch = $1, cluster = $2 WHERE one AND term = $3`
 
-// endEpoch makes the next sequencer begin another epoch, as it would with another cluster.
-const endEpoch = `UPDATE changelog.log_head SET cluster = '' WHERE one AND term = $1`
+// endEpoch makes the next sequencer begin another epoch, as it would with another cluster, and ends the term of whoever
+// has taken office in this epoch meanwhile.
+const endEpoch = `UPDATE changelog.log_head SET cluster = '', term = term + 1 WHERE one AND epoch = $1`
 
 // moveOutbox is one round. It deletes up to $4 rows of the outbox and enters their tags into the log behind the head that
 // it moves on. If the head is not this term's, before is NULL: then no position can be given, and the whole statement
