@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"freshet/cache"
 	"freshet/internal/store"
 	"freshet/models"
 )
@@ -66,7 +67,8 @@ func (a *Auth) Close() { a.work.Wait() }
 // Authenticate returns the viewer whose session the token is of. For a token that is unknown or has ended the error is
 // one of CodeUnauthenticated.
 func (a *Auth) Authenticate(ctx context.Context, token string) (*models.Viewer, error) {
-	session, found, err := a.store.Session.One(ctx, hashToken(token))
+	// Strictly: a session that may have ended while contact with the log was lost lets nobody in.
+	session, found, err := a.store.Session.One(cache.Strict(ctx), hashToken(token))
 	if err != nil {
 		return nil, err
 	}
