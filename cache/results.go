@@ -169,14 +169,15 @@ func (r *Results) keepLocal(name string, e entry, hashes []uint64) {
 	}
 }
 
-// Make makes a result and returns its bytes, and how long it may be kept at most; 0 keeps it from being stored. Reads
+// maker makes a result and returns its bytes, and how long it may be kept at most; 0 keeps it from being stored. Reads
 // under ctx are what the result depends on, so it must read everything under ctx.
-type Make func(ctx context.Context) (body []byte, maxAge time.Duration)
+type maker = func(ctx context.Context) (body []byte, maxAge time.Duration)
 
-// Do makes the result of a key that Get has missed. Of those in this process who ask for it at the same time one makes it;
-// the others get what was kept, and make their own if it was not, or if it is stale to them by then. Ran tells that this
-// caller's own function ran; otherwise found is the result, or nil if ctx has ended. A making goes on when ctx ends.
-func (r *Results) Do(ctx context.Context, key string, make Make) (found *Result, ran bool) {
+// Do has the result of a key made that Get has missed. Of those in this process who ask for it at the same time one makes
+// it; the others get what was kept, and make their own if it was not, or if it is stale to them by then. Ran tells that
+// this caller's own function ran: kept is then nil if its result may not be kept. If neither ran nor kept, ctx has ended.
+// A making goes on when ctx ends.
+func (r *Results) Do(ctx context.Context, key string, make maker) (kept *Result, ran bool) {
 	name := r.name(key)
 	mine, _, waits := r.flights.claim([]string{name})
 	if len(mine) > 0 {
@@ -184,8 +185,7 @@ func (r *Results) Do(ctx context.Context, key string, make Make) (found *Result,
 			r.flights.land(mine, false)
 			return found, false
 		}
-		r.fly(ctx, mine, make)
-		return nil, true
+		return r.fly(ctx, mine, make), true
 	}
 	failed, err := await(ctx, waits)
 	if err != nil {
@@ -197,34 +197,30 @@ func (r *Results) Do(ctx context.Context, key string, make Make) (found *Result,
 			return found, false
 		}
 	}
-	r.run(ctx, name, make)
-	return nil, true
+	return r.run(ctx, name, make), true
 }
 
 // Refresh makes a result anew, for an Early one, unless that is being done already.
-func (r *Results) Refresh(ctx context.Context, key string, make Make) {
-	name := r.name(key)
-	mine, _, _ := r.flights.claim([]string{name})
-	if len(mine) > 0 {
+func (r *Results) Refresh(ctx context.Context, key string, make maker) {
+	if mine, _, _ := r.flights.claim([]string{r.name(key)}); len(mine) > 0 {
 		r.fly(ctx, mine, make)
 	}
 }
 
 // fly makes the result that was claimed, and lands also if that panics.
-func (r *Results) fly(ctx context.Context, mine []string, make Make) {
-	kept := false
-	defer func() { r.flights.land(mine, !kept) }()
-	kept = r.run(ctx, mine[0], make)
+func (r *Results) fly(ctx context.Context, mine []string, make maker) (kept *Result) {
+	defer func() { r.flights.land(mine, kept == nil) }()
+	return r.run(ctx, mine[0], make)
 }
 
 // run makes a result and keeps it if it may be kept. The as-of is sampled before anything is read.
-func (r *Results) run(ctx context.Context, name string, make Make) (kept bool) {
+func (r *Results) run(ctx context.Context, name string, make maker) (kept *Result) {
 	asOf, granted := r.cache.Freshness.AsOf()
 	ctx, n := withNotes(context.WithoutCancel(ctx))
 	start := r.cache.Now()
 	body, maxAge := make(ctx)
 	if !granted || maxAge <= 0 || len(body) > r.MaxBytes {
-		return false
+		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -235,11 +231,11 @@ func (r *Results) run(ctx context.Context, name string, make Make) (kept bool) {
 		payload: body,
 	}
 	if n.spoiled || len(n.all) > maxTags || !now.Before(e.expires) {
-		return false
+		return nil
 	}
 	e.tags = n.packed()
 	r.keep(name, e, e.expires.Sub(now))
-	return true
+	return &Result{entry: e}
 }
 
 // keep stores in memory now, and in Redis while the result is already on its way to the client.

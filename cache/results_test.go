@@ -15,7 +15,7 @@ func (r *rig) results() *Results {
 }
 
 // reading makes a result of a row.
-func (r *rig) reading(k *Kind[int, string], row int) Make {
+func (r *rig) reading(k *Kind[int, string], row int) maker {
 	return func(ctx context.Context) ([]byte, time.Duration) {
 		value, _, err := k.One(ctx, row)
 		if err != nil {
@@ -45,8 +45,8 @@ func TestResults_StaleWithAnyPart(t *testing.T) {
 	k, ra, rb := a.kind(), a.results(), b.results()
 	a.write(1, "one")
 	a.wantResult(ra, "key", "")
-	if found, ran := ra.Do(t.Context(), "key", a.reading(k, 1)); found != nil || !ran {
-		t.Errorf("first asker: got %v, ran %v, want it to have run", found, ran)
+	if kept, ran := ra.Do(t.Context(), "key", a.reading(k, 1)); kept == nil || !ran {
+		t.Errorf("first asker: got %v, ran %v, want it to have run and kept", kept, ran)
 	}
 	a.wantResult(ra, "key", "row: one")
 	a.wantResult(ra, "other key", "")
@@ -112,7 +112,7 @@ func TestResults_NotKept(t *testing.T) {
 	r := newRig(t, testenv.SharedRedis(t))
 	k := r.kind()
 	results := NewResults(r.cache, ResultsOptions{Name: "result", MaxBytes: 10})
-	for name, make := range map[string]Make{
+	for name, make := range map[string]maker{
 		"max age 0":  func(context.Context) ([]byte, time.Duration) { return []byte("x"), 0 },
 		"too large":  func(context.Context) ([]byte, time.Duration) { return []byte("0123456789x"), time.Minute },
 		"restricted": func(ctx context.Context) ([]byte, time.Duration) { Restrict(ctx, 0); return []byte("x"), time.Minute },
@@ -123,8 +123,8 @@ func TestResults_NotKept(t *testing.T) {
 			return body[:1], maxAge
 		},
 	} {
-		if _, ran := results.Do(t.Context(), name, make); !ran {
-			t.Errorf("%s: not made", name)
+		if kept, ran := results.Do(t.Context(), name, make); kept != nil || !ran {
+			t.Errorf("%s: got kept %v, ran %v, want it made and not kept", name, kept, ran)
 		}
 		r.wantResult(results, name, "")
 	}
@@ -139,7 +139,7 @@ func TestResults_NotKept(t *testing.T) {
 }
 
 // gated makes a result once the gate is open, and says that it has begun.
-func gated(begun chan<- struct{}, gate <-chan struct{}, make Make) Make {
+func gated(begun chan<- struct{}, gate <-chan struct{}, make maker) maker {
 	return func(ctx context.Context) ([]byte, time.Duration) {
 		begun <- struct{}{}
 		<-gate
