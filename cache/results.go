@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -23,6 +22,9 @@ type ResultsOptions struct {
 	LocalBytes int64
 	// MaxBytes is the largest result that is kept. Default 512 KiB.
 	MaxBytes int
+	// Open reads a stored body, once for each time that it comes from Redis or is made; false makes it a miss. What it
+	// returns is the Value of the Result, and may refer to body. Default: the body itself.
+	Open func(body []byte) (value any, ok bool)
 }
 
 // Results keeps finished results: bytes made of values of any number of kinds, and sent as they are stored. A result
@@ -39,6 +41,8 @@ type Results struct {
 // Result is a finished result. It is shared: nobody may change it.
 type Result struct {
 	entry
+	// Value is what ResultsOptions.Open made of the body.
+	Value  any
 	hashes []uint64
 	proved atomic.Uint64
 	// Local tells that it came from this process's memory.
@@ -46,9 +50,6 @@ type Result struct {
 	// Early asks the reader to have it made anew in the background, with Refresh: it will expire soon.
 	Early bool
 }
-
-// Body is what Make returned.
-func (r *Result) Body() []byte { return r.payload }
 
 // Filled is when it was made.
 func (r *Result) Filled() time.Time { return r.filled }
@@ -72,6 +73,9 @@ func NewResults(c *Cache, o ResultsOptions) *Results {
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 512 << 10
+	}
+	if o.Open == nil {
+		o.Open = func(body []byte) (any, bool) { return body, true }
 	}
 	r := &Results{ResultsOptions: o, cache: c, shape: xxhash.Sum64String("result " + o.Name + " " + o.Version)}
 	if o.LocalBytes > 0 {
@@ -143,7 +147,7 @@ func (r *Results) near(name string, at look) (*Result, Reason) {
 		return nil, why
 	}
 	if r.cache.due(&found.entry, at.now) {
-		return &Result{entry: found.entry, Local: true, Early: true}, "" // found itself is others' too
+		return &Result{entry: found.entry, Value: found.Value, Local: true, Early: true}, "" // found itself is others' too
 	}
 	return found, ""
 }
@@ -159,13 +163,17 @@ func (r *Results) open(name string, raw []byte, at look) (*Result, Reason) {
 	if why := at.check(&e, hashes, nil); why != "" {
 		return nil, why
 	}
-	r.keepLocal(name, e, hashes)
-	return &Result{entry: e, Early: r.cache.due(&e, at.now)}, ""
+	value, ok := r.Open(e.payload)
+	if !ok {
+		return nil, foreign
+	}
+	r.keepLocal(name, &Result{entry: e, Value: value, hashes: hashes})
+	return &Result{entry: e, Value: value, Early: r.cache.due(&e, at.now)}, ""
 }
 
-func (r *Results) keepLocal(name string, e entry, hashes []uint64) {
+func (r *Results) keepLocal(name string, one *Result) {
 	if r.local != nil {
-		r.local.Set(name, &Result{entry: e, hashes: slices.Clone(hashes), Local: true})
+		r.local.Set(name, &Result{entry: one.entry, Value: one.Value, hashes: slices.Clone(one.hashes), Local: true})
 	}
 }
 
@@ -219,7 +227,7 @@ func (r *Results) run(ctx context.Context, name string, make maker) (kept *Resul
 	ctx, n := withNotes(context.WithoutCancel(ctx))
 	start := r.cache.Now()
 	body, maxAge := make(ctx)
-	if !granted || maxAge <= 0 || len(body) > r.MaxBytes {
+	if !granted || maxAge <= 0 {
 		return nil
 	}
 	n.mu.Lock()
@@ -230,21 +238,26 @@ func (r *Results) run(ctx context.Context, name string, make maker) (kept *Resul
 		shape: r.shape, asOf: asOf, filled: now, expires: earlier(start.Add(maxAge), n.until), load: now.Sub(start),
 		payload: body,
 	}
-	if n.spoiled || len(n.all) > maxTags || !now.Before(e.expires) {
+	if n.spoiled || len(n.all) > maxTags {
 		return nil
 	}
 	e.tags = n.packed()
-	r.keep(name, e, e.expires.Sub(now))
-	return &Result{entry: e}
+	return r.keep(name, e, e.expires.Sub(now))
 }
 
 // keep stores in memory now, and in Redis while the result is already on its way to the client.
-func (r *Results) keep(name string, e entry, ttl time.Duration) {
-	r.keepLocal(name, e, r.cache.Freshness.hashes(e.tags, nil))
+func (r *Results) keep(name string, e entry, ttl time.Duration) *Result {
+	value, ok := r.Open(e.payload)
+	if !ok || len(e.payload) > r.MaxBytes || ttl <= 0 {
+		return nil
+	}
+	one := &Result{entry: e, Value: value, hashes: r.cache.Freshness.hashes(e.tags, nil)}
+	r.keepLocal(name, one)
 	raw := e.append(nil, name)
 	r.cache.work.Go(func() {
 		r.cache.pipe(r.cache.ctx, r.cache.WriteBudget, func(p pipeliner) { p.Set(r.cache.ctx, name, raw, ttl) })
 	})
+	return one
 }
 
 // packed are all tags in one order, so that those of a type stand together.
@@ -257,12 +270,10 @@ func (n *notes) packed() packed {
 	return pack(tags)
 }
 
-// Derive keeps another form of a result under a key of its own: it is as fresh, and ends when the original does.
+// Derive keeps another form of a result under a key of its own: it is as fresh, and ends when the original does. Nil if it
+// can't be kept.
 func (r *Results) Derive(one *Result, key string, body []byte) *Result {
 	e := one.entry
-	e.payload, e.tags = body, bytes.Clone(e.tags)
-	if ttl := e.expires.Sub(r.cache.Now()); ttl > 0 && len(body) <= r.MaxBytes {
-		r.keep(r.name(key), e, ttl)
-	}
-	return &Result{entry: e}
+	e.payload = body
+	return r.keep(r.name(key), e, e.expires.Sub(r.cache.Now()))
 }

@@ -25,6 +25,8 @@ func (r *rig) reading(k *Kind[int, string], row int) maker {
 	}
 }
 
+func text(r *Result) string { return string(r.Value.([]byte)) }
+
 // wantResult wants a result to be kept, or none if want is empty.
 func (r *rig) wantResult(results *Results, key, want string) {
 	r.t.Helper()
@@ -33,8 +35,8 @@ func (r *rig) wantResult(results *Results, key, want string) {
 	switch {
 	case ok != (want != ""):
 		r.t.Errorf("result of %q: got it %v, want it %v", key, ok, want != "")
-	case ok && string(found.Body()) != want:
-		r.t.Errorf("result of %q: got %s, want %s", key, found.Body(), want)
+	case ok && text(found) != want:
+		r.t.Errorf("result of %q: got %s, want %s", key, text(found), want)
 	}
 }
 
@@ -169,8 +171,8 @@ func TestResults_AskedAtOnceAreMadeOnce(t *testing.T) {
 				defer mu.Unlock()
 				if ran {
 					runs++
-				} else if string(found.Body()) != "x" {
-					t.Errorf("%s: got %q, want x", c.name, found.Body())
+				} else if text(found) != "x" {
+					t.Errorf("%s: got %q, want x", c.name, text(found))
 				}
 			})
 			if i == 0 {
@@ -213,7 +215,7 @@ func TestResults_WaitingForAnOldMaking(t *testing.T) {
 	})
 	work.Wait()
 	if !ran {
-		got = found.Body()
+		got = found.Value.([]byte)
 	}
 	if string(got) != "row: new" {
 		t.Errorf("asked after the change: got %s, want row: new", got)
