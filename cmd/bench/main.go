@@ -36,6 +36,7 @@ func measurements() []measurement {
 	return []measurement{
 		{"feed", "a page of the feed, cold and warm: time, SQL statements and round trips to Redis", measureFeed, nil},
 		{"outage", "500 requests a second while Redis is away, and comes back", measureOutage, nil},
+		{"hit", "whole results from the cache, beside bare net/http handlers", measureHit, nil},
 		{"herd", "500 requests at once for one cold key, on three servers", measureHerd, nil},
 		{"freshness", "whether anything stale is answered, one fault at a time", measureFreshness, freshnessFlags()},
 	}
@@ -93,6 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {
 		},
 	}
+	root.Commands = append(root.Commands, baselineCommand(stdout))
 	for _, one := range all {
 		root.Commands = append(root.Commands, &cli.Command{Name: one.name, Usage: one.usage, Flags: one.flags, Action: measure(one)})
 	}

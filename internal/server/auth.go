@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"freshet/internal/auth"
 	"freshet/models"
 )
 
@@ -27,7 +26,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 				s.errors.refuse(w, r, err)
 				return
 			}
-			r = r.WithContext(auth.WithViewer(r.Context(), viewer))
+			recordOf(r.Context()).viewer = viewer
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -18,6 +18,14 @@ type CacheMetrics struct {
 	early        *prometheus.CounterVec
 	batchSeconds *prometheus.HistogramVec
 	loadSeconds  *prometheus.HistogramVec
+
+	kinds memo[string, *cacheKindMetrics]
+}
+
+// cacheKindMetrics are those of one kind that each batch counts.
+type cacheKindMetrics struct {
+	local, redis, roundTrips prometheus.Counter
+	seconds                  prometheus.Observer
 }
 
 var _ cache.Observer = (*CacheMetrics)(nil)
@@ -42,6 +50,12 @@ func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
 		batchSeconds: histogram("freshet_cache_batch_duration_seconds", "Reads of a batch of keys, from wherever they came."),
 		loadSeconds:  histogram("freshet_cache_load_duration_seconds", "Reads from the source in batches that needed it."),
 	}
+	m.kinds.make = func(kind string) *cacheKindMetrics {
+		return &cacheKindMetrics{
+			local: m.hits.WithLabelValues(kind, "local"), redis: m.hits.WithLabelValues(kind, "redis"),
+			roundTrips: m.roundTrips.WithLabelValues(kind), seconds: m.batchSeconds.WithLabelValues(kind),
+		}
+	}
 	return m, register(registry, m.hits, m.misses, m.loads, m.roundTrips, m.stale, m.early, m.batchSeconds, m.loadSeconds)
 }
 
@@ -54,8 +68,9 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	if b.Early > 0 {
 		m.early.WithLabelValues(b.Kind).Add(float64(b.Early))
 	}
-	m.hits.WithLabelValues(b.Kind, "local").Add(float64(b.LocalHits))
-	m.hits.WithLabelValues(b.Kind, "redis").Add(float64(b.Hits))
+	of := m.kinds.get(b.Kind)
+	of.local.Add(float64(b.LocalHits))
+	of.redis.Add(float64(b.Hits))
 	for reason, n := range b.Misses {
 		m.misses.WithLabelValues(b.Kind, string(reason)).Add(float64(n))
 	}
@@ -65,8 +80,8 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	case b.Loaded > 0:
 		m.loads.WithLabelValues(b.Kind, "ok").Add(float64(b.Loaded))
 	}
-	m.roundTrips.WithLabelValues(b.Kind).Add(float64(b.RoundTrips))
-	m.batchSeconds.WithLabelValues(b.Kind).Observe(b.Took.Seconds())
+	of.roundTrips.Add(float64(b.RoundTrips))
+	of.seconds.Observe(b.Took.Seconds())
 	if b.LoadTook > 0 {
 		m.loadSeconds.WithLabelValues(b.Kind).Observe(b.LoadTook.Seconds())
 	}

@@ -127,20 +127,20 @@ func onlyByPost() error { return methodNotAllowed("mutations are sent by POST", 
 // respond sends the operation's result: one that is kept, if there is one, or else one that is made now.
 func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, as media, p *prepared) error {
 	ctx := r.Context()
-	viewer := auth.Viewer(ctx)
+	viewer := recordOf(ctx).viewer
 	wish := wishOf(r.Header["Cache-Control"], viewer)
 	key, shared := e.key(p, viewer)
 	if !shared || wish == wishNoStore {
-		response, err := e.execute(ctx, p)
+		response, err := e.execute(ctx, p, viewer)
 		if err != nil {
 			return err
 		}
 		return e.write(w, r, as, response)
 	}
 	if !key.Private {
-		ctx = auth.WithViewer(ctx, nil) // what all may share can't depend on who asked first
+		viewer = nil // what all may share can't depend on who asked first
 	}
-	making := &making{endpoint: e, request: p}
+	making := &making{endpoint: e, request: p, viewer: viewer}
 	gzip := opcache.AcceptsGzip(r.Header["Accept-Encoding"])
 	if wish == wishFresh {
 		e.results.Refresh(ctx, key, making.execute)
@@ -148,7 +148,7 @@ func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, as media, p *
 	}
 	if a, ok := e.results.Get(ctx, key, gzip); ok {
 		if a.Early() {
-			e.refresh(ctx, key, p)
+			e.refresh(key, making)
 		}
 		e.send(w, r, as, a)
 		return nil
@@ -180,24 +180,22 @@ func (e *endpoint) send(w http.ResponseWriter, r *http.Request, as media, a *opc
 }
 
 // refresh makes a result anew in the background: nobody waits for it, and no request's end stops it.
-func (e *endpoint) refresh(ctx context.Context, key opcache.Key, p *prepared) {
-	background := auth.WithViewer(context.Background(), auth.Viewer(ctx))
-	e.work.Go(func() {
-		e.results.Refresh(background, key, (&making{endpoint: e, request: p}).execute)
-	})
+func (e *endpoint) refresh(key opcache.Key, m *making) {
+	e.work.Go(func() { e.results.Refresh(context.Background(), key, m.execute) })
 }
 
 // making is one execution whose result may be kept.
 type making struct {
 	endpoint *endpoint
 	request  *prepared
+	viewer   *models.Viewer
 	response *graphql.Response
 	err      error
 }
 
 // execute is an opcache.Execute. A response with errors is the asker's own: it carries the request's id.
 func (m *making) execute(ctx context.Context) ([]byte, time.Duration) {
-	m.response, m.err = m.endpoint.execute(ctx, m.request)
+	m.response, m.err = m.endpoint.execute(ctx, m.request, m.viewer)
 	if m.err != nil || len(m.response.Errors) > 0 || len(m.response.Extensions) > 0 {
 		return nil, 0
 	}
@@ -207,7 +205,7 @@ func (m *making) execute(ctx context.Context) ([]byte, time.Duration) {
 // write sends what was made and not kept.
 func (m *making) write(ctx context.Context, w http.ResponseWriter, r *http.Request, as media) error {
 	if m.response == nil && m.err == nil { // another was refreshing it
-		m.response, m.err = m.endpoint.execute(ctx, m.request)
+		m.response, m.err = m.endpoint.execute(ctx, m.request, m.viewer)
 	}
 	if m.err != nil {
 		return m.err
@@ -216,8 +214,8 @@ func (m *making) write(ctx context.Context, w http.ResponseWriter, r *http.Reque
 }
 
 // execute has gqlgen execute, within the time for a request. The error is that no result was made.
-func (e *endpoint) execute(ctx context.Context, p *prepared) (*graphql.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+func (e *endpoint) execute(ctx context.Context, p *prepared, viewer *models.Viewer) (*graphql.Response, error) {
+	ctx, cancel := context.WithTimeout(auth.WithViewer(ctx, viewer), e.timeout)
 	defer cancel()
 	ctx = context.WithValue(graphql.StartOperationTrace(ctx), documentKey{}, p.operation.Document.AST)
 	op, refused := e.exec.CreateOperationContext(ctx, &graphql.RawParams{
@@ -304,10 +302,8 @@ const developerScope = "developer"
 // addVary says what a response depends on besides the address.
 func addVary(h http.Header) {
 	if len(h["Vary"]) == 0 {
-		h["Vary"] = varyOnly()
+		h["Vary"] = varies
 		return
 	}
-	h["Vary"] = append(h["Vary"], varyOnly()...)
+	h["Vary"] = append(h["Vary"], varies...)
 }
-
-func varyOnly() []string { return []string{"Accept, Accept-Encoding"} }

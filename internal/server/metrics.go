@@ -2,8 +2,11 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +29,9 @@ type metrics struct {
 	operations       *prometheus.CounterVec
 	operationSeconds *prometheus.HistogramVec
 	errors           *prometheus.CounterVec
+
+	routes memo[string, *routeMetrics]
+	kinds  memo[[2]string, kindMetrics]
 }
 
 func newMetrics(registry *prometheus.Registry) (*metrics, error) {
@@ -50,6 +56,17 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 			Name: "freshet_graphql_errors_total", Help: "Errors sent to clients, by extensions.code.",
 		}, []string{"code"}),
 	}
+	m.routes.make = func(route string) *routeMetrics {
+		return &routeMetrics{
+			seconds: m.requestSeconds.WithLabelValues(route),
+			count: func(status int) prometheus.Counter {
+				return m.requests.WithLabelValues(route, strconv.Itoa(status))
+			},
+		}
+	}
+	m.kinds.make = func(key [2]string) kindMetrics {
+		return kindMetrics{m.operations.WithLabelValues(key[0], key[1]), m.operationSeconds.WithLabelValues(key[0])}
+	}
 	return m, register(registry, m.requests, m.requestSeconds, m.operations, m.operationSeconds, m.errors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
@@ -69,13 +86,68 @@ func latencyBuckets() []float64 {
 }
 
 func (m *metrics) request(route string, status int, took time.Duration) {
-	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-	m.requestSeconds.WithLabelValues(route).Observe(took.Seconds())
+	of := m.routes.get(route)
+	of.status(status).Inc()
+	of.seconds.Observe(took.Seconds())
 }
 
 func (m *metrics) operation(kind, outcome string, took time.Duration) {
-	m.operations.WithLabelValues(kind, outcome).Inc()
-	m.operationSeconds.WithLabelValues(kind).Observe(took.Seconds())
+	of := m.kinds.get([2]string{kind, outcome})
+	of.count.Inc()
+	of.seconds.Observe(took.Seconds())
+}
+
+// routeMetrics are those of one route.
+type routeMetrics struct {
+	statuses [600]atomic.Pointer[prometheus.Counter]
+	count    func(status int) prometheus.Counter
+	seconds  prometheus.Observer
+}
+
+func (r *routeMetrics) status(status int) prometheus.Counter {
+	if status < 0 || status >= len(r.statuses) {
+		return r.count(status)
+	}
+	known := r.statuses[status].Load()
+	if known == nil {
+		made := r.count(status)
+		known = &made
+		r.statuses[status].Store(known)
+	}
+	return *known
+}
+
+// kindMetrics are those of operations of one type that came to one outcome.
+type kindMetrics struct {
+	count   prometheus.Counter
+	seconds prometheus.Observer
+}
+
+// memo remembers what is looked up for each request under few keys. Looking a metric up by its labels takes several times
+// as long as counting.
+type memo[K comparable, V any] struct {
+	make func(K) V
+	mu   sync.Mutex // held by those who add
+	all  atomic.Pointer[map[K]V]
+}
+
+func (m *memo[K, V]) get(key K) V {
+	if all := m.all.Load(); all != nil {
+		if value, ok := (*all)[key]; ok {
+			return value
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	grown := make(map[K]V)
+	if all := m.all.Load(); all != nil {
+		maps.Copy(grown, *all)
+	}
+	if _, ok := grown[key]; !ok {
+		grown[key] = m.make(key)
+	}
+	m.all.Store(&grown)
+	return grown[key]
 }
 
 func (m *metrics) handler() http.Handler {

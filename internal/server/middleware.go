@@ -89,6 +89,10 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			took := time.Since(started)
 			rec := recordOf(r.Context())
 			s.metrics.request(rec.route, sent.status, took)
+			level := requestLevel(sent.status, took)
+			if !s.options.Log.Enabled(r.Context(), level) {
+				return
+			}
 			attrs := []slog.Attr{
 				slog.String("request", rec.id),
 				slog.String("method", shorten(r.Method)),
@@ -103,10 +107,18 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			if rec.code != "" {
 				attrs = append(attrs, slog.String("code", rec.code))
 			}
-			s.options.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+			s.options.Log.LogAttrs(r.Context(), level, "request", attrs...)
 		}()
 		next.ServeHTTP(sent, r)
 	})
+}
+
+// requestLevel shows at info level what operators look for: a line for each request would cost more than a cached answer.
+func requestLevel(status int, took time.Duration) slog.Level {
+	if status >= http.StatusInternalServerError || took >= time.Second {
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
 }
 
 // sentWriter counts what leaves. Status is 0 until something does.
@@ -146,11 +158,18 @@ func (s *Server) limitTime(next http.Handler) http.Handler {
 // setDefaults says the safe thing: what is known to be cacheable says so itself.
 func setDefaults(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		h := w.Header()
+		h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
 		next.ServeHTTP(w, r)
 	})
 }
+
+// Values of headers that all share; nobody may change them.
+var (
+	noStore = []string{"no-store"}
+	noSniff = []string{"nosniff"}
+	varies  = []string{"Accept, Accept-Encoding"}
+)
 
 // survive turns a panic into an answer. Resolvers' panics end in their field's error before they get here.
 func (s *Server) survive(next http.Handler) http.Handler {

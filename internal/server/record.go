@@ -2,21 +2,24 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
+
+	"freshet/models"
 )
 
 // record is what is known of one request for its log line, metrics and errors. The request's own goroutine writes it;
 // resolvers' goroutines, which start later and end earlier than its writes, read it.
 type record struct {
 	id        string
-	route     string // pattern of the route, for labels: few values
-	operation string // name of the GraphQL operation, as the client chose it
-	kind      string // query, mutation, or unknown
-	outcome   string // ok, errors (beside data) or refused; empty where no GraphQL was asked
-	code      string // extensions.code of a request that was refused as a whole
+	route     string         // pattern of the route, for labels: few values
+	operation string         // name of the GraphQL operation, as the client chose it
+	kind      string         // query, mutation, or unknown
+	outcome   string         // ok, errors (beside data) or refused; empty where no GraphQL was asked
+	code      string         // extensions.code of a request that was refused as a whole
+	viewer    *models.Viewer // whose token the request has; nil for nobody
 	// stale is set by any goroutine that reads for the request: part of the response could not be proved fresh.
 	stale atomic.Bool
 }
@@ -38,12 +41,26 @@ func identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get("X-Request-Id")
 		if !saneID(id) {
-			id = rand.Text()
+			id = newRequestID()
 		}
-		w.Header().Set("X-Request-Id", id)
+		w.Header()["X-Request-Id"] = []string{id}
 		rec := &record{id: id, route: "none", kind: kindUnknown}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)))
 	})
+}
+
+// newRequestID tells requests apart; it is no secret.
+func newRequestID() string {
+	const digits, length = "0123456789abcdefghijklmnopqrstuv", 25
+	var id [length]byte
+	for i := 0; i < length; {
+		for bits, n := rand.Uint64(), 0; n < 12 && i < length; n++ {
+			id[i] = digits[bits&31]
+			bits >>= 5
+			i++
+		}
+	}
+	return string(id[:])
 }
 
 func saneID(id string) bool {

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"freshet/cmd/bench/internal/blast"
+	"freshet/cmd/bench/internal/rig"
+)
+
+const (
+	hitConnections = 32
+	hitRounds      = 2
+	hitLong        = 1500 * time.Millisecond // of one measurement
+	hitPosts       = 10                      // give a result of about 10 KB
+)
+
+// hitReport is the result of measureHit.
+type hitReport struct {
+	Machine machine `json:"machine"`
+	// Bytes of the result, as sent.
+	PlainBytes int `json:"plainBytes"`
+	GzipBytes  int `json:"gzipBytes"`
+	// Ratios to the bare handlers, each the lower of gzip and identity.
+	RedisHitRatio          float64   `json:"redisHitRatio"`
+	RedisHitPipelinedRatio float64   `json:"redisHitPipelinedRatio"`
+	LocalHitRatio          float64   `json:"localHitRatio"`
+	P99Ratio               float64   `json:"p99Ratio"`
+	FreeFormRatio          float64   `json:"freeFormRatio"`
+	Rows                   []*hitRow `json:"rows"`
+	Targets                []target  `json:"targets"`
+}
+
+// hitRow is one sort of hit beside the handlers that it is compared with. Figures are medians over the rounds; a ratio is
+// the median of the rounds' ratios, since both sides of a round are measured next to each other.
+type hitRow struct {
+	Tier     string `json:"tier"`     // redis or memory
+	Encoding string `json:"encoding"` // gzip or identity
+	Form     string `json:"form"`     // persisted or text
+	// Requests a second: of hits, of the bare handler, and of the one with automatic pipelining.
+	Hits      float64 `json:"hitsPerSecond"`
+	Bare      float64 `json:"barePerSecond"`
+	Pipelined float64 `json:"pipelinedPerSecond,omitempty"`
+	Ratio     float64 `json:"ratio"`
+	// PipelinedRatio is to the handler with automatic pipelining.
+	PipelinedRatio float64 `json:"pipelinedRatio,omitempty"`
+	// P99 at half of the bare handler's throughput, in ms.
+	HitP99  float64 `json:"hitP99Ms"`
+	BareP99 float64 `json:"bareP99Ms"`
+	// Share of the requests that the tier answered.
+	HitShare float64 `json:"hitShare"`
+	// Profile is where a CPU profile of the server lies, if one was asked for.
+	Profile string `json:"profile,omitempty"`
+}
+
+func (r *hitReport) print(w io.Writer) {
+	fmt.Fprintf(w, "A whole result of %d bytes (%d in gzip) from the cache, over %d connections, beside bare net/http handlers\n",
+		r.PlainBytes, r.GzipBytes, hitConnections)
+	r.Machine.print(w)
+	rows := []string{"hit in\tencoding\trequest\thits/s\tbare/s\tpipelined/s\tratio\tto pipelined\tp99 ms\tbare p99 ms\thit share"}
+	for _, row := range r.Rows {
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.4f", row.Tier, row.Encoding, row.Form,
+			row.Hits, row.Bare, row.Pipelined, row.Ratio, row.PipelinedRatio, row.HitP99, row.BareP99, row.HitShare))
+	}
+	table(w, rows...)
+	printTargets(w, r.Targets)
+}
+
+// hitRun is the measurement on its way.
+type hitRun struct {
+	rig       *rig.Rig
+	baselines *baselines
+	client    *client
+	viewers   []rig.Viewer
+	servers   map[string]*rig.Server // by tier
+	profiled  bool
+}
+
+func measureHit(ctx context.Context, s settings) (_ report, err error) {
+	r, err := rig.Open(ctx, s.rig)
+	if err != nil {
+		return nil, err
+	}
+	defer closing(ctx, r, &err)
+	m := &hitRun{rig: r, client: newClient(), servers: make(map[string]*rig.Server), profiled: s.rig.Profiled}
+	defer m.client.close()
+	if m.viewers, err = r.Viewers(ctx, hitConnections); err != nil {
+		return nil, err
+	}
+	if m.servers["redis"], err = r.Start(ctx, "far", "--result-memory", "-1"); err != nil {
+		return nil, err
+	}
+	if m.servers["memory"], err = r.Start(ctx, "near"); err != nil {
+		return nil, err
+	}
+	if m.baselines, err = startBaselines(ctx, r.Env.Redis.URL); err != nil {
+		return nil, err
+	}
+	defer func() { m.baselines.stop() }()
+	out := &hitReport{Machine: describe(ctx, r, s)}
+	for _, server := range m.servers {
+		if err := m.client.awaitHits(ctx, server, m.viewers[0]); err != nil {
+			return nil, err
+		}
+	}
+	for _, encoding := range []string{"gzip", "identity"} {
+		if err := m.encoding(ctx, out, encoding, s); err != nil {
+			return nil, err
+		}
+	}
+	out.sum()
+	return out, nil
+}
+
+// hitOperation is a page of the feed as a phone's list shows it.
+func hitOperation() operation {
+	return newOperation(`query Feed($first: Int) {
+  feed(first: $first) {
+    edges { cursor node { id title body category language publishedAt author { id handle name avatarUrl } } }
+    pageInfo { hasNextPage endCursor }
+  }
+}`, map[string]any{"first": hitPosts})
+}
+
+// target is a server with the requests of all viewers.
+func (m *hitRun) target(s *rig.Server, body []byte, encoding string) blast.Target {
+	t := blast.Target{Addr: strings.TrimPrefix(s.URL, "http://"), Check: func(h http.Header, body []byte) error {
+		if got := h.Get("Content-Encoding"); (got == "gzip") != (encoding == "gzip") {
+			return fmt.Errorf("encoding: got %q, want %s", got, encoding)
+		}
+		return check(body)
+	}}
+	for _, v := range m.viewers {
+		t.Requests = append(t.Requests, blast.Request("POST", "/graphql", body,
+			"Content-Type: application/json", "Accept: application/graphql-response+json, application/json;q=0.9",
+			"Accept-Encoding: "+encoding, "User-Agent: freshet-bench", "Authorization: Bearer "+v.Token))
+	}
+	return t
+}
+
+// bare is a baseline with a request of the same length.
+func (m *hitRun) bare(path string, body []byte, encoding string) blast.Target {
+	return blast.Target{Addr: m.baselines.addr, Requests: [][]byte{blast.Request("POST", path, body,
+		"Content-Type: application/json", "Accept: application/graphql-response+json, application/json;q=0.9",
+		"Accept-Encoding: "+encoding, "User-Agent: freshet-bench", "Authorization: Bearer "+m.viewers[0].Token)}}
+}
+
+// encoding measures hits in both tiers, for clients that accept gzip or do not.
+func (m *hitRun) encoding(ctx context.Context, out *hitReport, encoding string, s settings) error {
+	body, err := m.sample(ctx, encoding)
+	if err != nil {
+		return err
+	}
+	sent := ""
+	if encoding == "gzip" {
+		out.GzipBytes, sent = len(body), "gzip"
+	} else {
+		out.PlainBytes = len(body)
+	}
+	if err := m.baselines.put(ctx, body, sent); err != nil {
+		return err
+	}
+	for _, tier := range []string{"redis", "memory"} {
+		for _, form := range []string{"text"} {
+			row := &hitRow{Tier: tier, Encoding: encoding, Form: form}
+			out.Rows = append(out.Rows, row)
+			if err := m.row(ctx, row, hitOperation()); err != nil {
+				return fmt.Errorf("%s, %s, %s: %w", tier, encoding, form, err)
+			}
+		}
+	}
+	return nil
+}
+
+// sample is the first viewer's result as it is sent.
+func (m *hitRun) sample(ctx context.Context, encoding string) (body []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.servers["memory"].URL+"/graphql", bytes.NewReader(hitOperation()))
+	if err != nil {
+		return nil, err
+	}
+	request.Header = http.Header{
+		"Content-Type": {"application/json"}, "Accept-Encoding": {encoding}, "Authorization": {"Bearer " + m.viewers[0].Token},
+	}
+	return m.client.do(request)
+}
+
+// row measures one sort of hit, round by round, each beside its baselines.
+func (m *hitRun) row(ctx context.Context, row *hitRow, body []byte) error {
+	server := m.servers[row.Tier]
+	hit := m.target(server, body, row.Encoding)
+	bare := []blast.Target{m.bare("/memory", body, row.Encoding)}
+	if row.Tier == "redis" {
+		bare = []blast.Target{m.bare("/get", body, row.Encoding), m.bare("/pipelined", body, row.Encoding)}
+	}
+	before, err := server.Counters(ctx)
+	if err != nil {
+		return err
+	}
+	var hits, ratios, hitP99, bareP99 []float64
+	others, toOthers := make([][]float64, len(bare)), make([][]float64, len(bare))
+	for range hitRounds {
+		got, err := blast.Throughput(ctx, hit, hitConnections, hitLong)
+		if err != nil {
+			return err
+		}
+		hits = append(hits, got)
+		for i, b := range bare {
+			one, err := blast.Throughput(ctx, b, hitConnections, hitLong)
+			if err != nil {
+				return err
+			}
+			others[i], toOthers[i] = append(others[i], one), append(toOthers[i], got/one)
+		}
+	}
+	row.Hits, row.Bare, row.Ratio = median(hits), median(others[0]), median(toOthers[0])
+	if len(bare) > 1 {
+		row.Pipelined, row.PipelinedRatio = median(others[1]), median(toOthers[1])
+	}
+	for range hitRounds {
+		a, err := blast.Latency(ctx, hit, hitConnections, row.Bare/2, hitLong, 0.99)
+		if err != nil {
+			return err
+		}
+		b, err := blast.Latency(ctx, bare[0], hitConnections, row.Bare/2, hitLong, 0.99)
+		if err != nil {
+			return err
+		}
+		hitP99, bareP99, ratios = append(hitP99, ms(a)), append(bareP99, ms(b)), append(ratios, float64(a)/float64(b))
+	}
+	row.HitP99, row.BareP99 = median(hitP99), median(bareP99)
+	if m.profiled {
+		row.Profile, err = server.Profile(ctx, func() error {
+			_, err := blast.Throughput(ctx, hit, hitConnections, 2*hitLong)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return m.share(ctx, row, server, before)
+}
+
+// share is how many of the requests were hits of the tier that was meant.
+func (m *hitRun) share(ctx context.Context, row *hitRow, server *rig.Server, before rig.Counters) error {
+	after, err := server.Counters(ctx)
+	if err != nil {
+		return err
+	}
+	tier := map[string]string{"redis": "redis", "memory": "local"}[row.Tier]
+	delta := func(name string, pairs ...string) float64 {
+		return after.Sum(name, pairs...) - before.Sum(name, pairs...)
+	}
+	hits := delta("freshet_cache_hits_total", "kind", "operation", "tier", tier)
+	row.HitShare = hits / delta("freshet_graphql_operations_total")
+	return nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// sum takes the lower of gzip and identity.
+func (r *hitReport) sum() {
+	lowest := func(tier string, of func(*hitRow) float64) float64 {
+		low := 0.0
+		for _, row := range r.Rows {
+			if value := of(row); row.Tier == tier && (low == 0 || value < low) {
+				low = value
+			}
+		}
+		return low
+	}
+	ratio := func(row *hitRow) float64 { return row.Ratio }
+	r.RedisHitRatio, r.LocalHitRatio = lowest("redis", ratio), lowest("memory", ratio)
+	r.RedisHitPipelinedRatio = lowest("redis", func(row *hitRow) float64 { return row.PipelinedRatio })
+	for _, row := range r.Rows {
+		r.P99Ratio = max(r.P99Ratio, row.HitP99/row.BareP99)
+	}
+	r.Targets = []target{
+		atLeast("throughput of hits in Redis to a bare GET", r.RedisHitRatio, 0.95),
+		atLeast("throughput of hits in Redis to pipelined GETs", r.RedisHitPipelinedRatio, 0.8),
+		atLeast("throughput of hits in memory to a bare handler", r.LocalHitRatio, 0.8),
+		atMost("p99 of hits to the bare handler's", r.P99Ratio, 2),
+	}
+}
