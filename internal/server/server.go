@@ -33,7 +33,7 @@ type Options struct {
 	// ResultHeaders says how they leave.
 	ResultHeaders opcache.Headers
 	// Authenticate returns the holder of a token, or a *models.Error: CodeUnauthenticated for a token that is unknown or
-	// has expired. It runs once a request that has a token. Nil refuses every token.
+	// has expired. It runs once a request that has a token, and must end by itself. Nil refuses every token.
 	Authenticate func(ctx context.Context, token string) (*models.Viewer, error)
 	// Response puts what lives as long as one response, such as dataloaders, into the context. Nil does nothing. It also
 	// runs for responses that only refuse a document.
@@ -120,10 +120,12 @@ func New(options Options) (*Server, error) {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(options.Log.Handler(), slog.LevelWarn),
 	}
-	s.listener, err = net.Listen("tcp", options.Addr)
+	s.http.ConnContext = withGathering
+	listener, err := net.Listen("tcp", options.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("new server: %w", err)
 	}
+	s.listener = gatherer{listener}
 	return s, nil
 }
 
