@@ -93,9 +93,9 @@ func (r *Result) size() int { return len(r.payload) + len(r.tags) + 8*len(r.hash
 // Get returns the result of a key if one is kept that nothing has changed since. It asks Redis at most once. A key is the
 // caller's whole secret: two results that may not be mixed up have different keys.
 func (r *Results) Get(ctx context.Context, key string) (*Result, bool) {
-	start := time.Now()
 	b := Batch{Kind: r.Name, Keys: 1}
-	found, why := r.find(ctx, r.name(key), &b)
+	at := r.cache.look()
+	found, why := r.find(ctx, r.name(key), &b, at)
 	switch {
 	case why != "":
 		b.miss(why, 1)
@@ -107,13 +107,12 @@ func (r *Results) Get(ctx context.Context, key string) (*Result, bool) {
 	if why == "" && found.Early {
 		b.Early = 1
 	}
-	b.Took = time.Since(start)
+	b.Took = r.cache.Now().Sub(at.now)
 	r.cache.Observer.Observe(ctx, b)
 	return found, why == ""
 }
 
-func (r *Results) find(ctx context.Context, name string, b *Batch) (*Result, Reason) {
-	at := r.cache.look()
+func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Result, Reason) {
 	if !at.granted {
 		return nil, staleGrant
 	}
@@ -201,7 +200,7 @@ func (r *Results) Do(ctx context.Context, key string, make maker) (kept *Result,
 	}
 	if !failed {
 		var b Batch
-		if found, why := r.find(ctx, name, &b); why == "" {
+		if found, why := r.find(ctx, name, &b, r.cache.look()); why == "" {
 			return found, false
 		}
 	}

@@ -34,8 +34,28 @@ func (a *Answer) Tags() []string { return a.result.Tags() }
 // Private tells that it is one viewer's.
 func (a *Answer) Private() bool { return a.private }
 
-// privateCaching lets a phone keep its owner's result and ask whether it is still right, instead of showing an old one.
-func privateCaching() []string { return []string{"private, no-cache"} }
+// Values of headers that all share; nobody may change them.
+var (
+	// revalidate lets a phone keep its owner's result and ask whether it is still right, instead of showing an old one.
+	revalidate = []string{"private, no-cache"}
+	inGzip     = []string{"gzip"}
+	seconds    = numbers(300)
+)
+
+func numbers(n int) [][]string {
+	all := make([][]string, n)
+	for i := range all {
+		all[i] = []string{strconv.Itoa(i)}
+	}
+	return all
+}
+
+func number(n int) []string {
+	if n < len(seconds) {
+		return seconds[n]
+	}
+	return []string{strconv.Itoa(n)}
+}
 
 // Headers says how results leave.
 type Headers struct {
@@ -61,7 +81,7 @@ func (a *Answer) Write(w http.ResponseWriter, r *http.Request, now time.Time, o 
 	}
 	h["Content-Length"] = a.length
 	if a.gzip {
-		h["Content-Encoding"] = []string{"gzip"}
+		h["Content-Encoding"] = inGzip
 	}
 	if a.Gather != nil {
 		a.Gather(len(a.body))
@@ -74,9 +94,9 @@ func (a *Answer) Write(w http.ResponseWriter, r *http.Request, now time.Time, o 
 // setLife says for how long the answer is right: max-age from when it was made, Age since then.
 func (a *Answer) setLife(h http.Header, now time.Time, o Headers) {
 	age := max(0, int(now.Sub(a.result.Filled())/time.Second))
-	h["Age"] = []string{strconv.Itoa(age)}
+	h["Age"] = number(age)
 	if a.private && !o.PrivateMaxAge {
-		h["Cache-Control"] = privateCaching()
+		h["Cache-Control"] = revalidate
 		return
 	}
 	scope := "public"

@@ -52,6 +52,9 @@ func (s *Server) refuseCrossSite(next http.Handler) http.Handler {
 
 // crossSite goes by what browsers say of themselves; what says nothing is no browser, or one from before 2023.
 func crossSite(r *http.Request) bool {
+	if len(r.Header["Sec-Fetch-Site"]) == 0 && len(r.Header["Origin"]) == 0 {
+		return false
+	}
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none":
 		return false

@@ -70,10 +70,12 @@ func (e *endpoint) close() {
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rec := recordOf(r.Context())
 	addVary(w.Header())
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 	case http.MethodOptions:
+		rec.identify()
 		w.Header().Set("Allow", methods)
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -81,16 +83,14 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.errors.refuse(w, r, methodNotAllowed(r.Method+" is not supported", methods))
 		return
 	}
-	started := time.Now()
-	if err := e.answer(w, r); err != nil {
+	if err := e.answer(w, r, rec); err != nil {
 		e.errors.refuse(w, r, err)
 	}
-	rec := recordOf(r.Context())
-	e.metrics.operation(rec.kind, rec.outcome, time.Since(started))
+	e.metrics.operation(rec.kind, rec.outcome, time.Since(rec.started))
 }
 
 // answer has written nothing if it returns an error.
-func (e *endpoint) answer(w http.ResponseWriter, r *http.Request) error {
+func (e *endpoint) answer(w http.ResponseWriter, r *http.Request, rec *record) error {
 	as, acceptable := negotiate(r.Header["Accept"])
 	if !acceptable {
 		return &refusal{
@@ -101,7 +101,7 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request) error {
 	p, err := e.preparer.prepare(w, r)
 	var refused *documentRefused
 	if errors.As(err, &refused) {
-		if rec := recordOf(r.Context()); !mayQuery(r.Method, rec.kind) {
+		if !mayQuery(r.Method, rec.kind) {
 			return onlyByPost()
 		}
 		e.refuseDocument(w, r, as, refused.errors)
@@ -110,7 +110,7 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	describe(recordOf(r.Context()), p.operation)
+	describe(rec, p.operation)
 	if !mayQuery(r.Method, string(p.operation.Type)) {
 		return onlyByPost()
 	}
@@ -218,6 +218,7 @@ func (m *making) write(ctx context.Context, w http.ResponseWriter, r *http.Reque
 
 // execute has gqlgen execute, within the time for a request. The error is that no result was made.
 func (e *endpoint) execute(ctx context.Context, p *prepared, viewer *models.Viewer) (*graphql.Response, error) {
+	recordOf(ctx).identify() // before anything can log or fail
 	ctx, cancel := context.WithTimeout(auth.WithViewer(ctx, viewer), e.timeout)
 	defer cancel()
 	ctx = context.WithValue(graphql.StartOperationTrace(ctx), documentKey{}, p.operation.Document.AST)
@@ -256,6 +257,7 @@ func (e *endpoint) write(w http.ResponseWriter, r *http.Request, as media, respo
 
 func (e *endpoint) refuseDocument(w http.ResponseWriter, r *http.Request, as media, refused gqlerror.List) {
 	rec := recordOf(r.Context())
+	rec.identify()
 	rec.outcome = outcomeRefused
 	rec.code, _ = refused[0].Extensions["code"].(string)
 	response := &graphql.Response{}

@@ -207,6 +207,7 @@ func logLevel(public shown) slog.Level {
 
 // refuse answers a request that was not executed.
 func (p *presenter) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	recordOf(r.Context()).identify()
 	public := p.present(r.Context(), err)
 	code := public.Extensions["code"].(models.Code)
 	status := statusOf(code)

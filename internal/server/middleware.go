@@ -31,6 +31,7 @@ func (s *Server) handler() (http.Handler, error) {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	others := chain(s.routes(),
+		identify,
 		s.limitTime, // before anything that may wait
 		func(next http.Handler) http.Handler { return compress(next) }, // around all that writes bodies
 	)
@@ -39,8 +40,7 @@ func (s *Server) handler() (http.Handler, error) {
 		s.authenticate,    // before the body is read
 	)
 	return chain(split(named("/graphql", graphql), others),
-		identify,    // first: all below logs with the request's id
-		s.observe,   // sees the status and the bytes that really leave, whoever wrote them
+		s.observe,   // first: all below logs with the request's id, and it sees what really leaves, whoever wrote it
 		setDefaults, // before whoever knows better
 		s.cors.wrap, // answers preflights, which carry no token and need no body
 		s.survive,   // innermost: its 500 passes through all of the above
@@ -80,37 +80,44 @@ func named(route string, next http.Handler) http.Handler {
 	})
 }
 
-// observe writes one log line and counts.
+// observe begins the request's record, and at its end counts and writes a log line.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		started := time.Now()
-		sent := &sentWriter{ResponseWriter: w}
-		defer func() {
-			took := time.Since(started)
-			rec := recordOf(r.Context())
-			s.metrics.request(rec.route, sent.status, took)
-			level := requestLevel(sent.status, took)
-			if !s.options.Log.Enabled(r.Context(), level) {
-				return
-			}
-			attrs := []slog.Attr{
-				slog.String("request", rec.id),
-				slog.String("method", shorten(r.Method)),
-				slog.String("path", shorten(r.URL.Path)), // without the query: it may hold variables
-				slog.Int("status", sent.status),
-				slog.Int64("bytes", sent.bytes),
-				slog.Duration("took", took),
-			}
-			if rec.operation != "" {
-				attrs = append(attrs, slog.String("operation", shorten(rec.operation)))
-			}
-			if rec.code != "" {
-				attrs = append(attrs, slog.String("code", rec.code))
-			}
-			s.options.Log.LogAttrs(r.Context(), level, "request", attrs...)
-		}()
-		next.ServeHTTP(sent, r)
+		rec := &record{Context: r.Context(), ResponseWriter: w, started: time.Now(), route: "none", kind: kindUnknown}
+		// A client's or proxy's own id is taken over if it can stand in logs and headers.
+		if sent := r.Header["X-Request-Id"]; len(sent) > 0 && saneID(sent[0]) {
+			rec.setID(sent[0])
+		} else if s.options.Log.Enabled(rec, slog.LevelDebug) {
+			rec.identify()
+		}
+		r = r.WithContext(rec)
+		defer s.account(rec, r)
+		next.ServeHTTP(rec, r)
 	})
+}
+
+func (s *Server) account(rec *record, r *http.Request) {
+	took := time.Since(rec.started)
+	s.metrics.request(rec.route, rec.status, took)
+	level := requestLevel(rec.status, took)
+	if !s.options.Log.Enabled(rec, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("request", rec.id),
+		slog.String("method", shorten(r.Method)),
+		slog.String("path", shorten(r.URL.Path)), // without the query: it may hold variables
+		slog.Int("status", rec.status),
+		slog.Int64("bytes", rec.bytes),
+		slog.Duration("took", took),
+	}
+	if rec.operation != "" {
+		attrs = append(attrs, slog.String("operation", shorten(rec.operation)))
+	}
+	if rec.code != "" {
+		attrs = append(attrs, slog.String("code", rec.code))
+	}
+	s.options.Log.LogAttrs(rec, level, "request", attrs...)
 }
 
 // requestLevel shows at info level what operators look for: a line for each request would cost more than a cached answer.
@@ -121,31 +128,12 @@ func requestLevel(status int, took time.Duration) slog.Level {
 	return slog.LevelDebug
 }
 
-// sentWriter counts what leaves. Status is 0 until something does.
-type sentWriter struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
+func identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		recordOf(r.Context()).identify()
+		next.ServeHTTP(w, r)
+	})
 }
-
-func (w *sentWriter) WriteHeader(status int) {
-	if w.status < http.StatusOK {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *sentWriter) Write(p []byte) (int, error) {
-	if w.status < http.StatusOK {
-		w.status = http.StatusOK
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *sentWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (s *Server) limitTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,14 +6,19 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"freshet/models"
 )
 
 // record is what is known of one request for its log line, metrics and errors. The request's own goroutine writes it;
-// resolvers' goroutines, which start later and end earlier than its writes, read it.
+// resolvers' goroutines, which start later and end earlier than its writes, read it. It is the request's context and its
+// ResponseWriter too: one piece of memory for all three.
 type record struct {
-	id        string
+	context.Context
+	http.ResponseWriter
+	started   time.Time
+	id        string         // empty before identify
 	route     string         // pattern of the route, for labels: few values
 	operation string         // name of the GraphQL operation, as the client chose it
 	kind      string         // query, mutation, or unknown
@@ -22,11 +27,44 @@ type record struct {
 	viewer    *models.Viewer // whose token the request has; nil for nobody
 	// stale is set by any goroutine that reads for the request: part of the response could not be proved fresh.
 	stale atomic.Bool
+
+	// What left; status is 0 until something does.
+	status int
+	bytes  int64
 }
 
 const kindUnknown = "unknown"
 
 type recordKey struct{}
+
+// Value implements context.Context.
+func (rec *record) Value(key any) any {
+	if key == (recordKey{}) {
+		return rec
+	}
+	return rec.Context.Value(key)
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (rec *record) WriteHeader(status int) {
+	if rec.status < http.StatusOK {
+		rec.status = status
+	}
+	rec.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (rec *record) Write(p []byte) (int, error) {
+	if rec.status < http.StatusOK {
+		rec.status = http.StatusOK
+	}
+	n, err := rec.ResponseWriter.Write(p)
+	rec.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (rec *record) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 
 // recordOf gives an empty record to contexts that are not of a request.
 func recordOf(ctx context.Context) *record {
@@ -36,17 +74,16 @@ func recordOf(ctx context.Context) *record {
 	return &record{}
 }
 
-// identify takes the client's or proxy's X-Request-Id, if it can stand in logs and headers, or makes one.
-func identify(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get("X-Request-Id")
-		if !saneID(id) {
-			id = newRequestID()
-		}
-		w.Header()["X-Request-Id"] = []string{id}
-		rec := &record{id: id, route: "none", kind: kindUnknown}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)))
-	})
+// identify gives the request an id, and the client to know it. A result that is kept needs none: nothing is logged of it.
+func (rec *record) identify() {
+	if rec.id == "" && rec.ResponseWriter != nil {
+		rec.setID(newRequestID())
+	}
+}
+
+func (rec *record) setID(id string) {
+	rec.id = id
+	rec.Header()["X-Request-Id"] = []string{id}
 }
 
 // newRequestID tells requests apart; it is no secret.
