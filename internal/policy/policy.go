@@ -2,6 +2,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ type Rule struct {
 	// Inherits tells that the parent's MaxAge applies.
 	Inherits bool
 	Scope    Scope
+	// AgeFrom and ScopeFrom are the coordinates that MaxAge and a PRIVATE Scope come from: the field's own, also for the
+	// default, or the type's that it returns. Empty where it inherits, or is PUBLIC.
+	AgeFrom, ScopeFrom string
 	// Tags are the templates of @cacheTag, those of a field behind those of the type it returns.
 	Tags []string
 }
@@ -74,10 +78,8 @@ func Read(schema *ast.Schema) (*Table, error) {
 		if def.BuiltIn || !def.IsCompositeType() {
 			continue
 		}
-		hint := hintOf(def.Directives)
-		t.rules[def.Name] = Rule{
-			Coordinate: def.Name, MaxAge: seconds(hint.maxAge), Inherits: hint.inherit, Scope: scopeOf(hint), Tags: hint.tags,
-		}
+		hint := hintAt(def.Name, def.Directives)
+		t.rules[def.Name] = hint.rule(def.Name, hint.inherit)
 		if err := checkTags(def.Name, hint.tags, def, nil, hint.scope); err != nil {
 			return nil, err
 		}
@@ -118,34 +120,52 @@ func (t *Table) fieldRule(parent *ast.Definition, field *ast.FieldDefinition) Ru
 	composite := returned != nil && returned.IsCompositeType()
 	var of hint
 	if composite {
-		of = hintOf(returned.Directives)
+		of = hintAt(returned.Name, returned.Directives)
 	}
-	own := hintOf(field.Directives)
+	coordinate := parent.Name + "." + field.Name
+	own := hintAt(coordinate, field.Directives)
 	if own.inherit && of.maxAge == nil {
 		of.inherit = true
 	} else if own.maxAge != nil {
-		of.maxAge, of.inherit = own.maxAge, false
+		of.maxAge, of.ageFrom, of.inherit = own.maxAge, own.ageFrom, false
 	}
 	if own.scope != "" {
-		of.scope = own.scope
+		of.scope, of.scopeFrom = own.scope, own.scopeFrom
 	}
+	of.tags = append(slices.Clone(of.tags), own.tags...)
 	root := parent == t.schema.Query || parent == t.schema.Mutation || parent == t.schema.Subscription
-	rule := Rule{
-		Coordinate: parent.Name + "." + field.Name,
-		MaxAge:     seconds(of.maxAge),
-		Scope:      scopeOf(of),
-		Tags:       append(slices.Clone(of.tags), own.tags...),
-	}
-	rule.Inherits = of.maxAge == nil && !root && (of.inherit || !composite)
-	return rule
+	return of.rule(coordinate, of.maxAge == nil && !root && (of.inherit || !composite))
 }
 
-// hint is what the directives at one place say.
+// hint is what the directives at one place say, or at the type under a field and at the field.
 type hint struct {
-	maxAge  *int64
-	scope   Scope
-	inherit bool
-	tags    []string
+	maxAge             *int64
+	scope              Scope
+	ageFrom, scopeFrom string
+	inherit            bool
+	tags               []string
+}
+
+func (h hint) rule(coordinate string, inherits bool) Rule {
+	r := Rule{Coordinate: coordinate, MaxAge: seconds(h.maxAge), Inherits: inherits, Scope: scopeOf(h), Tags: h.tags}
+	if !inherits {
+		r.AgeFrom = cmp.Or(h.ageFrom, coordinate)
+	}
+	if r.Scope == Private {
+		r.ScopeFrom = h.scopeFrom
+	}
+	return r
+}
+
+func hintAt(coordinate string, directives ast.DirectiveList) hint {
+	h := hintOf(directives)
+	if h.maxAge != nil {
+		h.ageFrom = coordinate
+	}
+	if h.scope != "" {
+		h.scopeFrom = coordinate
+	}
+	return h
 }
 
 func hintOf(directives ast.DirectiveList) hint {
