@@ -321,11 +321,12 @@ func BenchmarkByIDAndUsed(b *testing.B) {
 	r := newRig(b)
 	hash := sha256Hex(profile)
 	r.publish("ios", "1", hash, profile)
-	l := r.library()
+	l, id := r.library(), "sha256:"+hash
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if e, ok := l.ByID("sha256:"+hash, "ios"); ok {
+			if e, ok := l.ByID(id, "ios"); ok {
 				e.Used("ios", "1")
 			}
 		}

@@ -61,11 +61,7 @@ type Refused []error
 func (r Refused) Error() string {
 	const most = 20
 	var b strings.Builder
-	fmt.Fprintf(&b, "nothing was changed, for %d reasons:", len(r))
-	if len(r) == 1 {
-		b.Reset()
-		b.WriteString("nothing was changed:")
-	}
+	b.WriteString("nothing was changed:")
 	for _, err := range r[:min(len(r), most)] {
 		b.WriteString("\n  " + err.Error())
 	}
