@@ -154,7 +154,7 @@ func TestLoad_KeepsWhatItHasWithoutPostgreSQL(t *testing.T) {
 	if err := l.Load(t.Context()); err == nil || !strings.Contains(err.Error(), "persisted: load") {
 		t.Errorf("load from a database without the tables: got %v, want an error", err)
 	}
-	r.publish("ios", "1", "p", profile)
+	r.publish("ios", "1", "p", profile, "f", feed)
 	l = r.library()
 	e, _ := l.ByID("p", "")
 	e.Used("ios", "1")
@@ -163,6 +163,9 @@ func TestLoad_KeepsWhatItHasWithoutPostgreSQL(t *testing.T) {
 	if err := l.Load(ended); err == nil {
 		t.Error("load that was given up: got no error, want one")
 	}
+	r.exec(r.DB, `DELETE FROM persisted.documents WHERE key = 'f'`) // no build tells of it
+	r.must(l.look(t.Context()))
+	r.want(l, "f", "", "")
 	if err := l.flush(ended); err == nil {
 		t.Error("flush that was given up: got no error, want one")
 	}

@@ -48,7 +48,7 @@ func (l *Library) Load(ctx context.Context) error {
 		}
 		return l.compile(ctx, tx, rows, texts)
 	})
-	if err != nil {
+	if l.doubtful = err != nil; l.doubtful {
 		return fmt.Errorf("persisted: load: %w", err)
 	}
 	before := l.shelf.Load()

@@ -56,6 +56,7 @@ type Library struct {
 	wake  chan struct{} // has an element if something was changed since the last load began
 
 	mu       sync.Mutex // held by loads and flushes
+	doubtful bool       // the last load failed
 	counters map[use]*atomic.Int64
 }
 
@@ -112,11 +113,17 @@ func (l *Library) Changed(tags []string) {
 	}
 }
 
-// look loads again if PostgreSQL holds something else than the shelf was made of.
+// look loads again if PostgreSQL holds something else than the shelf was made of, or if that is not known.
 func (l *Library) look(ctx context.Context) error {
 	edition, err := readEdition(ctx, l.DB)
-	if err != nil || edition == l.shelf.Load().edition {
+	if err != nil {
 		return err
+	}
+	l.mu.Lock()
+	doubtful := l.doubtful
+	l.mu.Unlock()
+	if edition == l.shelf.Load().edition && !doubtful {
+		return nil
 	}
 	return l.Load(ctx)
 }
