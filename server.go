@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"freshet/internal/command"
+	"freshet/internal/opcache"
 	"freshet/internal/seed"
 )
 
@@ -95,6 +96,28 @@ func (p *program) serving(addr string, open bool) []cli.Flag {
 		&cli.IntFlag{
 			Name: "redis-conns", Sources: p.env("FRESHET_REDIS_CONNS"), Value: 64, Usage: "connections to Redis at most",
 		},
+		&cli.Int64Flag{
+			Name: "memory", Sources: p.env("FRESHET_MEMORY"), Value: 64 << 20,
+			Usage: "bytes of cached values to hold in this process; negative: none",
+		},
+		&cli.Int64Flag{
+			Name: "result-memory", Sources: p.env("FRESHET_RESULT_MEMORY"), Value: 64 << 20,
+			Usage: "bytes of whole results to hold in this process; negative: none",
+		},
+		&cli.BoolFlag{
+			Name: "private-max-age", Sources: p.env("FRESHET_PRIVATE_MAX_AGE"),
+			Usage: "let clients keep one viewer's results unasked (private, max-age=N) instead of revalidating them",
+		},
+		&cli.StringFlag{
+			Name: "tag-header", Sources: p.env("FRESHET_TAG_HEADER"),
+			Usage: "tell a CDN the tags of public results: Surrogate-Key or Cache-Tag",
+			Validator: func(name string) error {
+				if name != "" && name != "Surrogate-Key" && name != "Cache-Tag" {
+					return fmt.Errorf("%q is not Surrogate-Key or Cache-Tag", name)
+				}
+				return nil
+			},
+		},
 		&cli.BoolFlag{
 			Name: "playground", Sources: p.env("FRESHET_PLAYGROUND"), Value: open, Usage: "serve GraphiQL at /playground",
 		},
@@ -145,6 +168,9 @@ func (p *program) serveOptions(c *cli.Command) (command.ServeOptions, error) {
 		RequestTimeout: c.Duration("request-timeout"),
 		DrainDelay:     c.Duration("drain-delay"),
 		DrainTimeout:   c.Duration("drain-timeout"),
+		Memory:         c.Int64("memory"),
+		ResultMemory:   c.Int64("result-memory"),
+		ResultHeaders:  opcache.Headers{PrivateMaxAge: c.Bool("private-max-age"), Tags: c.String("tag-header")},
 		Log:            log,
 	}, err
 }

@@ -83,6 +83,7 @@ type Cache struct {
 	ctx         context.Context // ends with Close; for work that outlives the request that began it
 	cancel      context.CancelFunc
 	work        sync.WaitGroup
+	results     []*Results
 }
 
 // New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.
@@ -101,6 +102,11 @@ func (c *Cache) Close() {
 	if c.local != nil {
 		c.local.StopAllGoroutines()
 	}
+	for _, r := range c.results {
+		if r.local != nil {
+			r.local.StopAllGoroutines()
+		}
+	}
 }
 
 // Available tells whether Redis is in use, or given up for the moment after repeated faults.
@@ -115,7 +121,6 @@ func (c *Cache) pipe(ctx context.Context, budget time.Duration, queue func(redis
 	return ctx.Err() == nil && c.trips.carry(queue, budget, c.trip)
 }
 
-// trip is one round trip for all who queue.
 // trip makes one round trip for all of those who wait for it.
 func (c *Cache) trip(queues []queue, budget time.Duration) bool {
 	if !c.Available() {

@@ -309,7 +309,7 @@ func TestMany_DamagedAndForeignValuesAreMisses(t *testing.T) {
 		"another key": must(r.redis.Get(t.Context(), "freshet:row:2").Result()),
 		"cut":         good[:len(good)-1],
 		"bit flip":    good[:len(good)-1] + string(good[len(good)-1]^1),
-		"next format": good[:1] + "\x02" + good[2:],
+		"next format": good[:1] + string(rune(format+1)) + good[2:],
 		"header only": good[:headerSize],
 	} {
 		if err := r.redis.Set(t.Context(), "freshet:row:1", value, time.Minute).Err(); err != nil {
@@ -553,7 +553,7 @@ func TestName_LongVariantsAreHashed(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	e := entry{shape: 7, asOf: Position{1, 2}, filled: time.UnixMilli(3), expires: time.UnixMilli(4), tags: []string{"a:1"}, payload: []byte("p")}
+	e := entry{shape: 7, asOf: Position{1, 2}, filled: time.UnixMilli(3), expires: time.UnixMilli(4), tags: pack([]string{"a:1"}), payload: []byte("p")}
 	f.Add(e.append(nil, "key"))
 	f.Add([]byte{magic, format})
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"encoding/binary"
+	"iter"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -20,15 +21,15 @@ import (
 //	35  filled   8 bytes; Unix ms
 //	43  expires  8 bytes; Unix ms
 //	51  load     4 bytes; how long the load took, in µs
-//	55  tags     2 bytes; how many
-//	57  tags, each behind its length in 2 bytes
-//	    payload: CBOR (RFC 8949)
+//	55  tags     4 bytes; how many bytes they take
+//	59  tags, each behind its length in 2 bytes
+//	    payload: CBOR (RFC 8949), or the finished bytes of a result
 const (
 	magic      = 0xF7
-	format     = 1
-	headerSize = 57
+	format     = 2
+	headerSize = 59
 	flagAbsent = 1
-	maxTags    = 1024
+	maxTags    = 2048
 )
 
 type entry struct {
@@ -37,8 +38,36 @@ type entry struct {
 	asOf            Position
 	filled, expires time.Time
 	load            time.Duration
-	tags            []string
+	tags            packed
 	payload         []byte
+}
+
+// packed are tags as they are stored: a hit looks at them without making a string of each.
+type packed []byte
+
+func pack(tags []string) packed {
+	size := 0
+	for _, tag := range tags {
+		size += 2 + len(tag)
+	}
+	p := make(packed, 0, size)
+	for _, tag := range tags {
+		p = append(binary.LittleEndian.AppendUint16(p, uint16(len(tag))), tag...)
+	}
+	return p
+}
+
+// all gives each tag; it refers to p. It ends where p is no more than a part of one.
+func (p packed) all() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(p) >= 2 {
+			end := 2 + int(binary.LittleEndian.Uint16(p))
+			if len(p) < end || !yield(p[2:end]) {
+				return
+			}
+			p = p[end:]
+		}
+	}
 }
 
 // append writes the entry as it is stored under key.
@@ -57,18 +86,15 @@ func (e *entry) append(buf []byte, key string) []byte {
 	buf = le.AppendUint64(buf, uint64(e.filled.UnixMilli()))
 	buf = le.AppendUint64(buf, uint64(e.expires.UnixMilli()))
 	buf = le.AppendUint32(buf, uint32(min(e.load.Microseconds(), 1<<32-1)))
-	buf = le.AppendUint16(buf, uint16(len(e.tags)))
-	for _, tag := range e.tags {
-		buf = le.AppendUint16(buf, uint16(len(tag)))
-		buf = append(buf, tag...)
-	}
+	buf = le.AppendUint32(buf, uint32(len(e.tags)))
+	buf = append(buf, e.tags...)
 	buf = append(buf, e.payload...)
 	le.PutUint64(buf[start+3:], sum(key, buf[start:]))
 	return buf
 }
 
-// parseEntry reads what is stored under key; false if it is not an intact entry of this format for this key. Payload
-// refers to raw.
+// parseEntry reads what is stored under key; false if it is not an intact entry of this format for this key. Tags and
+// payload refer to raw.
 func parseEntry(key string, raw []byte) (entry, bool) {
 	if len(raw) < headerSize || raw[0] != magic || raw[1] != format {
 		return entry{}, false
@@ -85,19 +111,11 @@ func parseEntry(key string, raw []byte) (entry, bool) {
 		expires: time.UnixMilli(int64(le.Uint64(raw[43:]))),
 		load:    time.Duration(le.Uint32(raw[51:])) * time.Microsecond,
 	}
-	count, rest := int(le.Uint16(raw[55:])), raw[headerSize:]
-	if count > maxTags {
+	size, rest := uint64(le.Uint32(raw[55:])), raw[headerSize:]
+	if size > uint64(len(rest)) {
 		return entry{}, false
 	}
-	e.tags = make([]string, count)
-	for i := range e.tags {
-		if len(rest) < 2 || len(rest) < 2+int(le.Uint16(rest)) {
-			return entry{}, false
-		}
-		end := 2 + int(le.Uint16(rest))
-		e.tags[i], rest = string(rest[2:end]), rest[end:]
-	}
-	e.payload = rest
+	e.tags, e.payload = packed(rest[:size:size]), rest[size:]
 	return e, true
 }
 

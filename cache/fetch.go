@@ -16,6 +16,8 @@ type fetch[K comparable, V any] struct {
 	early      bool // a refresh: what another has locked or refreshed already is left alone
 	todo       []K
 	values     map[K]V
+	until      time.Time // when the first of the values expires
+	unproved   bool      // some value has no as-of
 	loaded     int
 	roundTrips int
 	err        error
@@ -109,8 +111,9 @@ func (f *fetch[K, V]) take(key K, reply *redis.StringCmd) bool {
 	if err != nil {
 		return false
 	}
-	e, why := k.open(f.names[key], raw)
-	if why != "" || (f.early && e.expires.Sub(k.cache.Now()) < k.TTL/2) {
+	at := k.cache.look()
+	e, why := k.open(f.names[key], raw, at)
+	if why != "" || (f.early && e.expires.Sub(at.now) < k.TTL/2) {
 		return false
 	}
 	value, why := k.decode(&e)
@@ -120,6 +123,7 @@ func (f *fetch[K, V]) take(key K, reply *redis.StringCmd) bool {
 	if !e.absent {
 		f.values[key] = value
 	}
+	f.until = earlier(f.until, e.expires)
 	return true
 }
 
@@ -146,10 +150,13 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		return err
 	}
 	k.observeLoad(done.took)
+	f.unproved = f.unproved || !done.granted
 	for _, key := range keys {
-		if value, found := done.values[key]; found {
+		value, found := done.values[key]
+		if found {
 			f.values[key] = value
 		}
+		f.until = earlier(f.until, k.cache.Now().Add(k.ttl(found)-done.took))
 	}
 	if locked {
 		f.fill(keys, done)

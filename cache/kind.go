@@ -64,9 +64,10 @@ type Kind[K comparable, V any] struct {
 	loads *loads[K, V]
 	usual atomic.Int64 // how long loads take of late, in ns
 
+	flights flights[K] // of the keys that a goroutine of this process is fetching
+
 	mu      sync.Mutex
-	flights map[K]*flight // keys that a goroutine of this process is fetching
-	forgets uint64        // calls of Forget
+	forgets uint64 // calls of Forget
 }
 
 // NewKind adds a kind to a cache.
@@ -76,7 +77,6 @@ func NewKind[K comparable, V any](c *Cache, o KindOptions[K, V]) *Kind[K, V] {
 		KindOptions: o,
 		cache:       c,
 		shape:       xxhash.Sum64String(fmt.Sprintf("%s %s %s %s", o.Name, o.TTL, o.AbsentTTL, layout(reflect.TypeFor[V]()))),
-		flights:     make(map[K]*flight),
 	}
 	k.loads = &loads[K, V]{
 		read: o.Load, begin: c.Freshness.AsOf, ctx: c.ctx, work: &c.work,
@@ -91,7 +91,7 @@ func (k *Kind[K, V]) Many(ctx context.Context, keys []K) (map[K]V, error) {
 		return nil, nil
 	}
 	start := time.Now()
-	r := newRead(k, keys)
+	r := newRead(ctx, k, keys)
 	err := r.run(ctx)
 	r.batch.Took, r.batch.Err = time.Since(start), err
 	k.cache.Observer.Observe(ctx, r.batch)
@@ -146,20 +146,18 @@ func (k *Kind[K, V]) name(key K) string {
 // entry makes the stored form of what a load found.
 func (k *Kind[K, V]) entry(key K, l *load[K, V]) (e entry, ttl time.Duration, err error) {
 	value, found := l.values[key]
-	ttl = k.TTL
-	if !found {
-		ttl = k.AbsentTTL
-	}
+	ttl = k.ttl(found)
 	ttl -= time.Duration(rand.Float64() * float64(ttl) / 10)
 	now := k.cache.Now()
 	e = entry{
 		absent: !found, shape: k.shape, asOf: l.asOf, filled: now, expires: now.Add(ttl), load: l.took,
 	}
 	if k.Tags != nil {
-		e.tags = k.Tags(key, value, found)
-	}
-	if len(e.tags) > maxTags {
-		return e, 0, fmt.Errorf("%d tags, at most %d", len(e.tags), maxTags)
+		tags := k.Tags(key, value, found)
+		if len(tags) > maxTags {
+			return e, 0, fmt.Errorf("%d tags, at most %d", len(tags), maxTags)
+		}
+		e.tags = pack(tags)
 	}
 	if found {
 		e.payload, err = encoding.Marshal(value)
@@ -167,20 +165,29 @@ func (k *Kind[K, V]) entry(key K, l *load[K, V]) (e entry, ttl time.Duration, er
 	return e, ttl, err
 }
 
+// ttl is that of a value, or of an absence.
+func (k *Kind[K, V]) ttl(found bool) time.Duration {
+	if found {
+		return k.TTL
+	}
+	return k.AbsentTTL
+}
+
 // open reads what is stored under name; why says why it can't be used. An entry that is intact is returned either way.
-func (k *Kind[K, V]) open(name string, raw []byte) (e entry, why Reason) {
+func (k *Kind[K, V]) open(name string, raw []byte, at look) (e entry, why Reason) {
 	e, ok := parseEntry(name, raw)
 	if !ok || e.shape != k.shape {
 		return entry{}, foreign
 	}
-	return e, k.check(&e, k.hashes(&e))
+	var buffer [128]uint64
+	return e, k.check(&e, k.hashes(&e, buffer[:0]), nil, at)
 }
 
-func (k *Kind[K, V]) hashes(e *entry) []uint64 {
+func (k *Kind[K, V]) hashes(e *entry, into []uint64) []uint64 {
 	if k.Tags == nil {
 		return nil
 	}
-	return k.cache.Freshness.Tags(e.tags)
+	return k.cache.Freshness.hashes(e.tags, into)
 }
 
 // decode reads an entry's value.

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"bytes"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -15,6 +17,7 @@ type held struct {
 	entry
 	value  any // of the kind's type, unless absent
 	hashes []uint64
+	proved atomic.Uint64
 	weight uint32
 }
 
@@ -38,10 +41,8 @@ func (k *Kind[K, V]) keepLocal(name string, e entry, value V, size int, forgets 
 		return
 	}
 	h := &held{entry: e, value: value, weight: uint32(2*size + len(name) + overhead)}
-	h.payload = nil // refers to the whole of what Redis sent
-	if k.Tags != nil {
-		h.hashes = k.cache.Freshness.Tags(e.tags)
-	}
+	h.payload, h.tags = nil, bytes.Clone(e.tags) // both refer to the whole of what Redis sent
+	h.hashes = k.hashes(&e, nil)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.forgets == forgets {
@@ -55,8 +56,16 @@ func (c *Cache) dropLocal(name string) {
 	}
 }
 
+// look is the moment at which a read looks at entries: once for all that it finds in one place.
+type look struct {
+	moment
+	now time.Time
+}
+
+func (c *Cache) look() look { return look{c.Freshness.moment(), c.Now()} }
+
 // near looks a key up in memory.
-func (k *Kind[K, V]) near(name string) (h *held, value V, why Reason) {
+func (k *Kind[K, V]) near(name string, at look) (h *held, value V, why Reason) {
 	if k.cache.local == nil {
 		return nil, value, absent
 	}
@@ -64,7 +73,7 @@ func (k *Kind[K, V]) near(name string) (h *held, value V, why Reason) {
 	if !ok || h.shape != k.shape {
 		return nil, value, absent
 	}
-	if why := k.check(&h.entry, h.hashes); why != "" {
+	if why := k.check(&h.entry, h.hashes, &h.proved, at); why != "" {
 		return h, value, why
 	}
 	if !h.absent {
@@ -73,14 +82,29 @@ func (k *Kind[K, V]) near(name string) (h *held, value V, why Reason) {
 	return h, value, ""
 }
 
-// check says why an entry can't be used, if it can't.
-func (k *Kind[K, V]) check(e *entry, hashes []uint64) Reason {
-	if k.Tags != nil {
-		if fresh, why := k.cache.Freshness.Fresh(e.asOf, hashes); !fresh {
-			return staleReason(why)
-		}
+// check says why an entry can't be used, if it can't. Proved is the entry's own, or nil for one that is looked at once.
+func (k *Kind[K, V]) check(e *entry, hashes []uint64, proved *atomic.Uint64, at look) Reason {
+	if k.Tags == nil {
+		return at.checkExpiry(e)
 	}
-	if !k.cache.Now().Before(e.expires) {
+	return at.check(e, hashes, proved)
+}
+
+func (l look) check(e *entry, hashes []uint64, proved *atomic.Uint64) Reason {
+	fresh, why := false, ""
+	if proved == nil {
+		fresh, why = l.fresh(e.asOf, hashes)
+	} else {
+		fresh, why = l.freshSince(e.asOf, hashes, proved)
+	}
+	if !fresh {
+		return staleReason(why)
+	}
+	return l.checkExpiry(e)
+}
+
+func (l look) checkExpiry(e *entry) Reason {
+	if !l.now.Before(e.expires) {
 		return expired
 	}
 	return ""
@@ -96,8 +120,8 @@ func (k *Kind[K, V]) rescuable(e *entry, why Reason) bool {
 // due tells whether a hit should have the entry refreshed before it expires. The probability rises towards the end, the
 // sooner the longer the load takes, so that of many readers about one does it: XFetch, with beta 1, of "Optimal
 // Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti, Lowenstein, VLDB 2015).
-func (k *Kind[K, V]) due(e *entry) bool {
-	left := e.expires.Sub(k.cache.Now())
+func (c *Cache) due(e *entry, now time.Time) bool {
+	left := e.expires.Sub(now)
 	const most = 20 // -ln(rand) is above that once in half a billion times
-	return left < most*e.load && left < time.Duration(k.cache.exponential()*float64(e.load))
+	return left < most*e.load && left < time.Duration(c.exponential()*float64(e.load))
 }

@@ -1,9 +1,9 @@
 package cache
 
 import (
+	"bytes"
 	"hash/maphash"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,13 +25,15 @@ type Log struct {
 	clock func() time.Duration
 	seed  maphash.Seed
 	mu    sync.Mutex // held by the methods that change the view
+	views uint64     // made so far
 	view  atomic.Pointer[view]
 }
 
 // view is the log since one floor of one epoch. Another epoch is another view, so a reader that loaded one sees nothing
-// half replaced. Positions inside are counted from base.
+// half replaced. Positions inside are counted from base. Serial tells views of one Log apart; 0 is the one without a log.
 type view struct {
 	epoch, base uint64
+	serial      uint64
 	applied     atomic.Uint64
 	until       atomic.Int64 // end of the grant on the Log's clock
 	sets        []tagSet
@@ -65,15 +67,17 @@ func (l *Log) Now() time.Duration { return l.clock() }
 
 // Tags prepares an entry's tags for Fresh. A tag is "type:rest"; the result holds the hash of each, and those of the
 // wildcards that cover them: "type:*", once for each type, and "*". The hashes mean nothing to another Log.
-func (l *Log) Tags(names []string) []uint64 {
-	hashes := make([]uint64, 1, len(names)+4)
-	hashes[0] = maphash.String(l.seed, "*")
+func (l *Log) Tags(names []string) []uint64 { return l.hashes(pack(names), nil) }
+
+// hashes is Tags for tags as they are stored; it appends to into.
+func (l *Log) hashes(tags packed, into []uint64) []uint64 {
+	hashes := append(into, maphash.String(l.seed, "*"))
 	var buffer [64]byte
-	last := ""
-	for _, name := range names {
-		hashes = append(hashes, maphash.String(l.seed, name))
-		kind, _, _ := strings.Cut(name, ":")
-		if kind == last {
+	var last []byte
+	for name := range tags.all() {
+		hashes = append(hashes, maphash.Bytes(l.seed, name))
+		kind, _, _ := bytes.Cut(name, []byte{':'})
+		if bytes.Equal(kind, last) {
 			continue
 		}
 		last = kind
@@ -99,10 +103,26 @@ func (l *Log) Position() Position { return l.view.Load().position() }
 // Otherwise why is the reason: "epoch", "floor" (nothing is known of so long ago) or "tag" (it was, or may have been,
 // changed), or, if only contact with the log is lost, "grant".
 func (l *Log) Fresh(asOf Position, tags []uint64) (ok bool, why string) {
+	return l.moment().fresh(asOf, tags)
+}
+
+// moment is a look at the grant. It serves every check of a read that began before it: a reader of many entries looks at
+// the clock, which is a system call, once.
+type moment struct {
+	view    *view
+	granted bool
+}
+
+// moment comes before the looks at tags. The grant covers every change answered before this moment because those are in
+// the sets by now; looked at after the tags, it could have been renewed by a change that the look at the tags had missed.
+func (l *Log) moment() moment {
 	v := l.view.Load()
-	// The grant comes first. It covers every change answered before this moment because those are in the sets by now;
-	// looked at after the tags, it could have been renewed by a change that the look at the tags had missed.
-	granted := v.granted(l.clock())
+	return moment{v, v.granted(l.clock())}
+}
+
+// fresh is Log.Fresh for a read that began before the moment.
+func (m moment) fresh(asOf Position, tags []uint64) (ok bool, why string) {
+	v := m.view
 	if asOf.Epoch != v.epoch || v.epoch == 0 {
 		return false, "epoch"
 	}
@@ -115,10 +135,24 @@ func (l *Log) Fresh(asOf Position, tags []uint64) (ok bool, why string) {
 			return false, "tag"
 		}
 	}
-	if !granted {
+	if !m.granted {
 		return false, "grant"
 	}
 	return true, ""
+}
+
+// freshSince is fresh for an entry that is looked at again and again. Proved says up to where it was found unchanged the
+// last time: while the log stands there, nothing can have changed it. Concurrent use is fine, since whatever is noted
+// holds.
+func (m moment) freshSince(asOf Position, tags []uint64, proved *atomic.Uint64) (ok bool, why string) {
+	mark := m.view.mark() // before the tags: all changes up to it are in the sets
+	if m.granted && proved.Load() == mark {
+		return true, ""
+	}
+	if ok, why = m.fresh(asOf, tags); ok {
+		proved.Store(mark)
+	}
+	return ok, why
 }
 
 // Apply takes in the changes that follow after, one position each. What was applied before is skipped. It is false, and
@@ -136,8 +170,7 @@ func (l *Log) Apply(after Position, names []string) bool {
 		return true
 	}
 	if end-v.base > positionMask {
-		v = newView(Position{Epoch: v.epoch, At: applied})
-		l.view.Store(v)
+		v = l.begin(Position{Epoch: v.epoch, At: applied})
 	}
 	for i, name := range names[applied-after.At:] {
 		v.change(maphash.String(l.seed, name), applied+uint64(i)+1-v.base)
@@ -173,14 +206,20 @@ func (l *Log) Revoke() {
 func (l *Log) Reset(floor Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.view.Store(newView(floor))
+	l.begin(floor)
 }
 
-func newView(floor Position) *view {
-	v := &view{epoch: floor.Epoch, base: floor.At, sets: make([]tagSet, setCount)}
+// begin is called with mu held.
+func (l *Log) begin(floor Position) *view {
+	l.views++
+	v := &view{epoch: floor.Epoch, base: floor.At, serial: l.views, sets: make([]tagSet, setCount)}
 	v.applied.Store(floor.At)
+	l.view.Store(v)
 	return v
 }
+
+// mark is how far this view has been applied, in one word that no other view of the last 2^24 has.
+func (v *view) mark() uint64 { return v.serial<<positionBits | (v.applied.Load()-v.base)&positionMask }
 
 func (v *view) position() Position { return Position{Epoch: v.epoch, At: v.applied.Load()} }
 

@@ -16,6 +16,7 @@ type read[K comparable, V any] struct {
 	left  []K
 	names map[K]string
 	early []K // hits whose entries are to be refreshed
+	notes *notes
 	batch Batch
 }
 
@@ -25,9 +26,10 @@ type strictKey struct{}
 // reads back must not be older than its write.
 func Strict(ctx context.Context) context.Context { return context.WithValue(ctx, strictKey{}, true) }
 
-func newRead[K comparable, V any](k *Kind[K, V], keys []K) *read[K, V] {
+func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) *read[K, V] {
 	r := &read[K, V]{
 		kind:  k,
+		notes: notesOf(ctx),
 		found: make(map[K]V, len(keys)),
 		left:  make([]K, 0, len(keys)),
 		names: make(map[K]string, len(keys)),
@@ -43,8 +45,8 @@ func newRead[K comparable, V any](k *Kind[K, V], keys []K) *read[K, V] {
 }
 
 func (r *read[K, V]) run(ctx context.Context) error {
-	if r.kind.granted() {
-		r.near()
+	if at := r.kind.cache.look(); at.granted || r.kind.Tags == nil {
+		r.near(at)
 	}
 	err := r.far(ctx)
 	if err != nil && ctx.Err() == nil && ctx.Value(strictKey{}) == nil && r.rescue(ctx) {
@@ -57,25 +59,26 @@ func (r *read[K, V]) run(ctx context.Context) error {
 }
 
 // near answers from this process's memory.
-func (r *read[K, V]) near() {
+func (r *read[K, V]) near(at look) {
 	left := r.left[:0]
 	for _, key := range r.left {
-		h, value, why := r.kind.near(r.names[key])
+		h, value, why := r.kind.near(r.names[key], at)
 		if why != "" {
 			left = append(left, key)
 			continue
 		}
 		r.batch.LocalHits++
-		r.hit(key, &h.entry, value)
+		r.hit(key, &h.entry, value, at)
 	}
 	r.left = left
 }
 
-func (r *read[K, V]) hit(key K, e *entry, value V) {
+func (r *read[K, V]) hit(key K, e *entry, value V, at look) {
 	if !e.absent {
 		r.found[key] = value
 	}
-	if r.kind.due(e) {
+	r.notes.entry(e)
+	if r.kind.cache.due(e, at.now) {
 		r.early = append(r.early, key)
 		r.batch.Early++
 	}
@@ -93,7 +96,7 @@ func (r *read[K, V]) far(ctx context.Context) error {
 		if !r.lookup(ctx, round == 0) {
 			break
 		}
-		mine, theirs, waits := r.kind.claim(r.left)
+		mine, theirs, waits := r.kind.flights.claim(r.left)
 		if len(mine) > 0 {
 			if err := r.fetch(ctx, mine); err != nil {
 				return err // what was not fetched is still left
@@ -123,9 +126,9 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
 		return r.kind.granted() && r.kind.cache.Available()
 	}
-	left := r.left[:0]
+	left, at := r.left[:0], r.kind.cache.look()
 	for i, key := range r.left {
-		why := r.take(key, replies[i], forgets)
+		why := r.take(key, replies[i], forgets, at)
 		switch {
 		case why != "":
 			left = append(left, key)
@@ -157,12 +160,12 @@ func (r *read[K, V]) get(ctx context.Context, allowed bool) ([]*redis.StringCmd,
 }
 
 // take uses what Redis replied for a key, or says why it can't.
-func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64) Reason {
+func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64, at look) Reason {
 	raw, err := reply.Bytes()
 	if err != nil {
 		return absent
 	}
-	e, why := r.kind.open(r.names[key], raw)
+	e, why := r.kind.open(r.names[key], raw, at)
 	if why != "" {
 		return why
 	}
@@ -170,7 +173,7 @@ func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64) Reason 
 	if why != "" {
 		return why
 	}
-	r.hit(key, &e, value)
+	r.hit(key, &e, value, at)
 	r.kind.keepLocal(r.names[key], e, value, len(raw), forgets)
 	return ""
 }
@@ -178,9 +181,10 @@ func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64) Reason 
 // rescue answers what is left, now that the source has failed, from entries that have expired or can't be proved fresh
 // any more. It reports whether it could for all of them.
 func (r *read[K, V]) rescue(ctx context.Context) bool {
-	left := r.left[:0]
+	r.notes.spoil()
+	left, at := r.left[:0], r.kind.cache.look()
 	for _, key := range r.left {
-		h, _, why := r.kind.near(r.names[key])
+		h, _, why := r.kind.near(r.names[key], at)
 		if h == nil || !r.kind.rescuable(&h.entry, why) {
 			left = append(left, key)
 			continue
@@ -208,7 +212,7 @@ func (r *read[K, V]) rescueOne(key K, reply *redis.StringCmd) bool {
 	if err != nil {
 		return false
 	}
-	e, why := r.kind.open(r.names[key], raw)
+	e, why := r.kind.open(r.names[key], raw, r.kind.cache.look())
 	if !r.kind.rescuable(&e, why) {
 		return false
 	}
@@ -232,16 +236,27 @@ func (r *read[K, V]) around(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.keep(r.left, done.values)
+	now := r.kind.cache.Now()
+	r.keep(r.left, done.values, now.Add(min(r.kind.TTL, r.kind.AbsentTTL)-done.took), !done.granted)
 	r.left = nil
 	return nil
 }
 
-func (r *read[K, V]) keep(keys []K, values map[K]V) {
+// keep takes values that were loaded, or that another has loaded meanwhile. The first of them expires at until; unproved
+// says that some have no as-of.
+func (r *read[K, V]) keep(keys []K, values map[K]V, until time.Time, unproved bool) {
 	for _, key := range keys {
-		if value, found := values[key]; found {
+		value, found := values[key]
+		if found {
 			r.found[key] = value
 		}
+		if r.kind.Tags != nil && r.notes != nil {
+			r.notes.tags(r.kind.Tags(key, value, found))
+		}
+	}
+	r.notes.expire(until)
+	if unproved && r.kind.Tags != nil {
+		r.notes.spoil()
 	}
 }
 
@@ -254,7 +269,7 @@ func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	r.kind.cache.work.Go(func() {
 		defer close(done)
 		f.err = f.run()
-		r.kind.land(keys, f.err != nil)
+		r.kind.flights.land(keys, f.err != nil)
 	})
 	select {
 	case <-done:
@@ -267,61 +282,14 @@ func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	if f.err != nil {
 		return f.err
 	}
-	r.keep(keys, f.values)
+	r.keep(keys, f.values, f.until, f.unproved)
 	return nil
-}
-
-// flight is a fetch that others may wait for.
-type flight struct {
-	done   chan struct{}
-	failed bool
-}
-
-// claim divides keys into those that the caller must now fetch, and those that a fetch is under way for.
-func (k *Kind[K, V]) claim(keys []K) (mine, theirs []K, waits []*flight) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	own := &flight{done: make(chan struct{})}
-	for _, key := range keys {
-		if other := k.flights[key]; other != nil && other != own {
-			theirs, waits = append(theirs, key), append(waits, other)
-			continue
-		}
-		k.flights[key] = own
-		mine = append(mine, key)
-	}
-	return mine, theirs, waits
-}
-
-// land ends the flight of keys that were claimed together.
-func (k *Kind[K, V]) land(keys []K, failed bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	own := k.flights[keys[0]]
-	for _, key := range keys {
-		delete(k.flights, key)
-	}
-	own.failed = failed
-	close(own.done)
-}
-
-// await waits for flights to end and reports whether one failed.
-func await(ctx context.Context, waits []*flight) (failed bool, err error) {
-	for _, other := range waits {
-		select {
-		case <-other.done:
-			failed = failed || other.failed
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
-	return failed, nil
 }
 
 // refresh has entries that are about to expire loaded again in the background, by whichever process gets their locks.
 // Until then the old ones are served: they are fresh by the log.
 func (k *Kind[K, V]) refresh(keys []K, names map[K]string) {
-	mine, _, _ := k.claim(keys)
+	mine, _, _ := k.flights.claim(keys)
 	if len(mine) == 0 {
 		return
 	}
@@ -329,7 +297,7 @@ func (k *Kind[K, V]) refresh(keys []K, names map[K]string) {
 	f.early = true
 	k.cache.work.Go(func() {
 		err := f.run()
-		k.land(mine, err != nil)
+		k.flights.land(mine, err != nil)
 		for _, key := range mine {
 			k.cache.dropLocal(names[key]) // or the old entry would be due again and again
 		}

@@ -80,7 +80,7 @@ func TestLocal_NothingOldIsHeldAfterForget(t *testing.T) {
 	raw := must(r.redis.Get(t.Context(), k.name(1)).Bytes())
 	r.write(1, "new")
 	k.Forget(t.Context(), 1)
-	e, why := k.open(k.name(1), raw)
+	e, why := k.open(k.name(1), raw, r.cache.look())
 	if why != "" {
 		t.Fatalf("the old entry: got %s, want it intact", why)
 	}
@@ -132,7 +132,7 @@ func TestEarly_RefreshesOnceInTheBackground(t *testing.T) {
 	}
 	// The entry says that its load took no time; due looks at that first. Age it by hand instead of by a slow load.
 	raw := must(a.redis.Get(t.Context(), ka.name(1)).Bytes())
-	e, _ := ka.open(ka.name(1), raw)
+	e, _ := ka.open(ka.name(1), raw, a.cache.look())
 	e.load = time.Minute
 	if err := a.redis.Set(t.Context(), ka.name(1), e.append(nil, ka.name(1)), time.Minute).Err(); err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestKind_HitAllocatesLittle(t *testing.T) {
 	}
 	name := k.name(1)
 	if got := testing.AllocsPerRun(100, func() {
-		if _, _, why := k.near(name); why != "" {
+		if _, _, why := k.near(name, r.cache.look()); why != "" {
 			t.Errorf("a held entry: got %s, want a hit", why)
 		}
 	}); got > 0 {

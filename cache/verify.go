@@ -47,7 +47,7 @@ func (k *Kind[K, V]) served(ctx context.Context, key K) (e entry, found bool) {
 		return e, false
 	}
 	name := k.name(key)
-	if h, value, why := k.near(name); why == "" {
+	if h, value, why := k.near(name, k.cache.look()); why == "" {
 		e = h.entry
 		e.payload = nil
 		if !h.absent {
@@ -55,7 +55,7 @@ func (k *Kind[K, V]) served(ctx context.Context, key K) (e entry, found bool) {
 		}
 		return e, true
 	}
-	r := newRead(k, []K{key})
+	r := newRead(ctx, k, []K{key})
 	replies, ok := r.get(ctx, true)
 	if !ok {
 		return e, false
@@ -64,7 +64,7 @@ func (k *Kind[K, V]) served(ctx context.Context, key K) (e entry, found bool) {
 	if err != nil {
 		return e, false
 	}
-	e, why := k.open(name, raw)
+	e, why := k.open(name, raw, k.cache.look())
 	return e, why == ""
 }
 

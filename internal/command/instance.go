@@ -2,20 +2,28 @@ package command
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/uptrace/bun"
+	"github.com/vektah/gqlparser/v2/formatter"
 
 	"freshet/cache"
 	"freshet/internal/auth"
 	"freshet/internal/changelog"
+	"freshet/internal/opcache"
+	"freshet/internal/operation"
 	"freshet/internal/playground"
 	"freshet/internal/policy"
 	"freshet/internal/server"
@@ -42,7 +50,10 @@ type ServeOptions struct {
 	RequestTimeout time.Duration
 	DrainDelay     time.Duration
 	DrainTimeout   time.Duration
-	Log            *slog.Logger
+	// Memory bounds this process's tiers of cached values and of whole results, in bytes each; negative: none.
+	Memory, ResultMemory int64
+	ResultHeaders        opcache.Headers
+	Log                  *slog.Logger
 }
 
 // instance is one running server's parts, from the connections up.
@@ -57,6 +68,9 @@ type instance struct {
 	store    *store.Store
 	auth     *auth.Auth
 	root     *resolvers.Resolver
+	schema   graphql.ExecutableSchema
+	compiler *operation.Compiler
+	results  *opcache.Cache
 	verifier *verifier.Verifier
 	registry *prometheus.Registry
 
@@ -113,6 +127,7 @@ func (i *instance) assemble() error {
 	log := cache.NewLog(nil)
 	i.cache = cache.New(cache.Options{
 		Redis: i.redis, Service: i.options.Service, Freshness: log, Observer: observer, Log: i.options.Log,
+		LocalBytes: i.options.Memory,
 	})
 	i.verifier = verifier.New(verifier.Options{
 		Verify: func(ctx context.Context, tag string) (bool, bool, error) { return i.store.Verify(ctx, tag) },
@@ -139,22 +154,46 @@ func (i *instance) assemble() error {
 	}
 	i.auth = auth.New(auth.Options{Store: i.store, Log: i.options.Log})
 	i.root = resolvers.New(i.store, i.auth)
+	i.schema = i.root.Schema()
+	i.compiler = operation.NewCompiler(operation.Options{
+		Schema: i.schema.Schema(), Policy: i.policy, Introspection: i.options.Introspection,
+	})
+	i.results = opcache.New(opcache.Options{Cache: i.cache, Version: release(i.schema), LocalBytes: i.options.ResultMemory})
 	return nil
+}
+
+// release tells apart what may answer the same operation in different ways: the schema with its policy, and the program.
+func release(schema graphql.ExecutableSchema) string {
+	var text strings.Builder
+	formatter.NewFormatter(&text).FormatSchema(schema.Schema())
+	sum := sha256.Sum256([]byte(text.String()))
+	version := hex.EncodeToString(sum[:])
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version += info.Main.Version
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				version += setting.Value
+			}
+		}
+	}
+	return version
 }
 
 // listen makes the instance's HTTP server. Token, if any, is what requests from the playground begin with.
 func (i *instance) listen(token string) (*server.Server, error) {
 	o := server.Options{
 		Addr:           i.options.Addr,
-		Schema:         i.root.Schema(),
-		Authenticate:   i.authenticate,
+		Schema:         i.schema,
+		Compiler:       i.compiler,
+		Results:        i.results,
+		ResultHeaders:  i.options.ResultHeaders,
+		Authenticate:   i.auth.Authenticate,
 		Response:       i.root.WithLoaders,
 		RootField:      i.root.WithMutationLoaders,
 		Ready:          i.ready,
 		Log:            i.options.Log,
 		Registry:       i.registry,
 		Origins:        i.options.Origins,
-		Introspection:  i.options.Introspection,
 		BodyLimit:      i.options.BodyLimit,
 		RequestTimeout: i.options.RequestTimeout,
 		DrainDelay:     i.options.DrainDelay,
@@ -172,14 +211,6 @@ func (i *instance) playground(token string) http.Handler {
 		words[rule.Coordinate] = rule.String()
 	}
 	return playground.Handler(playground.Options{Token: token, Policy: words})
-}
-
-func (i *instance) authenticate(ctx context.Context, token string) (context.Context, error) {
-	viewer, err := i.auth.Authenticate(ctx, token)
-	if err != nil {
-		return ctx, err
-	}
-	return auth.WithViewer(ctx, viewer), nil
 }
 
 // ready tells what requests need. Without Redis they are slower, not fewer.

@@ -123,19 +123,20 @@ func TestAPI_BadInput(t *testing.T) {
 		code      string
 		names     string
 	}{
-		"first 0":         {`{ feed(first: 0) { nodes { id } } }`, nil, "BAD_USER_INPUT", "first"},
-		"first 1000":      {`{ feed(first: 1000) { nodes { id } } }`, nil, "BAD_USER_INPUT", "first"},
-		"first -1":        {`{ profileByHandle(handle: "ann") { posts(first: -1) { nodes { id } } } }`, nil, "BAD_USER_INPUT", "first"},
-		"broken cursor":   {`{ feed(after: "?!") { nodes { id } } }`, nil, "BAD_USER_INPUT", "after"},
-		"empty cursor":    {`{ feed(after: "") { nodes { id } } }`, nil, "BAD_USER_INPUT", "after"},
-		"category form":   {`{ feed(filter: {categories: ["a:b"]}) { nodes { id } } }`, nil, "BAD_USER_INPUT", "filter.categories"},
-		"id":              {`{ profile(id: "abc") { id } }`, nil, "BAD_USER_INPUT", "id"},
-		"unknown field":   {`{ profile(id: "1") { secret } }`, nil, "GRAPHQL_VALIDATION_FAILED", "secret"},
-		"unknown arg":     {`{ profile(ident: "1") { id } }`, nil, "GRAPHQL_VALIDATION_FAILED", "ident"},
-		"wrong type":      {`query($f: Int) { feed(first: $f) { nodes { id } } }`, map[string]any{"f": "many"}, "BAD_USER_INPUT", "f"},
-		"syntax":          {`{ feed( }`, nil, "GRAPHQL_PARSE_FAILED", ""},
-		"missing input":   {`mutation { updateProfile { profile { id } } }`, nil, "GRAPHQL_VALIDATION_FAILED", "input"},
-		"unknown in enum": {`{ config(platform: TV) { version } }`, nil, "GRAPHQL_VALIDATION_FAILED", "Platform"},
+		"first 0":          {`{ feed(first: 0) { nodes { id } } }`, nil, "BAD_USER_INPUT", "first"},
+		"first 1000":       {`{ feed(first: 1000) { nodes { id } } }`, nil, "BAD_USER_INPUT", "first"},
+		"first -1":         {`{ profileByHandle(handle: "ann") { posts(first: -1) { nodes { id } } } }`, nil, "BAD_USER_INPUT", "first"},
+		"broken cursor":    {`{ feed(after: "?!") { nodes { id } } }`, nil, "BAD_USER_INPUT", "after"},
+		"empty cursor":     {`{ feed(after: "") { nodes { id } } }`, nil, "BAD_USER_INPUT", "after"},
+		"category form":    {`{ feed(filter: {categories: ["a:b"]}) { nodes { id } } }`, nil, "BAD_USER_INPUT", "filter.categories"},
+		"id":               {`{ profile(id: "abc") { id } }`, nil, "GRAPHQL_VALIDATION_FAILED", "id"},
+		"id in a variable": {`query($id: ID!) { profile(id: $id) { id } }`, map[string]any{"id": "abc"}, "BAD_USER_INPUT", "id"},
+		"unknown field":    {`{ profile(id: "1") { secret } }`, nil, "GRAPHQL_VALIDATION_FAILED", "secret"},
+		"unknown arg":      {`{ profile(ident: "1") { id } }`, nil, "GRAPHQL_VALIDATION_FAILED", "ident"},
+		"wrong type":       {`query($f: Int) { feed(first: $f) { nodes { id } } }`, map[string]any{"f": "many"}, "BAD_USER_INPUT", "f"},
+		"syntax":           {`{ feed( }`, nil, "GRAPHQL_PARSE_FAILED", ""},
+		"missing input":    {`mutation { updateProfile { profile { id } } }`, nil, "GRAPHQL_VALIDATION_FAILED", "input"},
+		"unknown in enum":  {`{ config(platform: TV) { version } }`, nil, "GRAPHQL_VALIDATION_FAILED", "Platform"},
 	} {
 		got := a.ask(token, c.query, c.variables, nil)
 		if len(got.Errors) == 0 || got.Errors[0].Extensions["code"] != c.code {

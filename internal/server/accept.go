@@ -21,12 +21,18 @@ const (
 	typeGraphQL = "application/graphql-response+json"
 )
 
-func (m media) contentType() string {
+// contentType is the header's value; nobody may change it.
+func (m media) contentType() []string {
 	if m == mediaGraphQL {
-		return typeGraphQL + "; charset=utf-8"
+		return contentTypeGraphQL
 	}
-	return typeJSON + "; charset=utf-8"
+	return contentTypeJSON
 }
+
+var (
+	contentTypeJSON    = []string{typeJSON + "; charset=utf-8"}
+	contentTypeGraphQL = []string{typeGraphQL + "; charset=utf-8"}
+)
 
 // documentRefused is the status for a document or variables that cannot be executed.
 func (m media) documentRefused() int {
@@ -40,8 +46,13 @@ func (m media) documentRefused() int {
 // false if nothing that Accept names can be made.
 func negotiate(accept []string) (chosen media, ok bool) {
 	list := strings.TrimSpace(strings.Join(accept, ","))
-	if list == "" {
+	switch list { // what most clients send needs no parsing
+	case "", "*/*":
 		return mediaUnnamed, true
+	case typeJSON:
+		return mediaJSON, true
+	case typeGraphQL, typeGraphQL + "," + typeJSON + ";q=0.9", typeGraphQL + ", " + typeJSON + ";q=0.9":
+		return mediaGraphQL, true
 	}
 	best := 0.0
 	for item := range strings.SplitSeq(list, ",") {

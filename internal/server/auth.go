@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"freshet/internal/auth"
 	"freshet/models"
 )
 
@@ -20,22 +21,26 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 			s.errors.refuse(w, r, err)
 			return
 		}
-		ctx := r.Context()
 		if token != "" {
-			if ctx, err = s.identity(ctx, token); err != nil {
+			viewer, err := s.holder(r.Context(), token)
+			if err != nil {
 				s.errors.refuse(w, r, err)
 				return
 			}
+			r = r.WithContext(auth.WithViewer(r.Context(), viewer))
 		}
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r)
 	})
 }
 
-func (s *Server) identity(ctx context.Context, token string) (context.Context, error) {
+func (s *Server) holder(ctx context.Context, token string) (*models.Viewer, error) {
 	if s.options.Authenticate == nil {
 		return nil, &models.Error{Code: models.CodeUnauthenticated, Message: "the token is unknown or has expired"}
 	}
-	return s.options.Authenticate(ctx, token)
+	ctx, cancel := context.WithTimeout(ctx, s.options.RequestTimeout)
+	defer cancel()
+	viewer, err := s.options.Authenticate(ctx, token)
+	return viewer, inTime(ctx, err)
 }
 
 // bearer is empty where no token was sent; clients that are signed out often send an empty header.

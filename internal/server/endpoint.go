@@ -1,50 +1,49 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"freshet/internal/auth"
+	"freshet/internal/opcache"
 	"freshet/models"
 
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/99designs/gqlgen/graphql/errcode"
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
-	"github.com/99designs/gqlgen/graphql/handler/lru"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
 
-const (
-	// A parsed document took 35 to 75 times the memory of its text: at most 150 MB for all, whatever clients send.
-	cachedDocuments      = 500
-	cachedDocumentLength = 4 << 10 // bytes of text
+const methods = "GET, HEAD, OPTIONS, POST"
 
-	mostErrors = 20 // of one refused document: a long one can have hundreds
-	methods    = "GET, HEAD, OPTIONS, POST"
-)
-
-// endpoint is GraphQL over HTTP: gqlgen executes, what stands around it is ours. gqlgen's transports read bodies without
-// a limit, answer mutations by GET with 406, and say "data": null where nothing was executed.
+// endpoint is GraphQL over HTTP. A result that is kept is written out as it is; otherwise gqlgen executes. What stands
+// around it is ours: gqlgen's transports read bodies without a limit, answer mutations by GET with 406, and say
+// "data": null where nothing was executed.
 type endpoint struct {
-	exec      *executor.Executor
-	errors    *presenter
-	metrics   *metrics
-	bodyLimit int64
+	preparer *preparer
+	results  *opcache.Cache // nil: none are kept
+	headers  opcache.Headers
+	exec     *executor.Executor
+	zip      opcache.Zipper
+	errors   *presenter
+	metrics  *metrics
+	timeout  time.Duration
+	work     sync.WaitGroup // refreshes in the background
 }
 
 func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
 	exec := executor.New(o.Schema)
 	exec.SetErrorPresenter(errors.present)
 	exec.SetRecoverFunc(func(_ context.Context, value any) error { return newPanicked(value) })
-	exec.SetQueryCache(shortDocuments{lru.New[*ast.QueryDocument](cachedDocuments)})
-	exec.SetParserTokenLimit(o.TokenLimit)
-	exec.SetDisableSuggestion(!o.Introspection)
-	exec.SetDefaultRulesFn(rulesFor(o.Introspection))
-	exec.Use(extension.Introspection{}) // the rules refuse it where it is off, before anything runs
+	exec.SetQueryCache(preparedDocument{})
+	exec.Use(extension.Introspection{}) // the compiler refuses it where it is off
 	if o.Response != nil {
 		exec.AroundResponses(func(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 			return next(o.Response(ctx))
@@ -58,22 +57,20 @@ func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
 			return next(ctx)
 		})
 	}
-	return &endpoint{exec: exec, errors: errors, metrics: metrics, bodyLimit: o.BodyLimit}
-}
-
-// shortDocuments bounds the memory of parsed documents, of which the cache only bounds the number.
-type shortDocuments struct {
-	graphql.Cache[*ast.QueryDocument]
-}
-
-func (c shortDocuments) Add(ctx context.Context, text string, document *ast.QueryDocument) {
-	if len(text) <= cachedDocumentLength {
-		c.Cache.Add(ctx, text, document)
+	return &endpoint{
+		preparer: newPreparer(o), results: o.Results, headers: o.ResultHeaders, exec: exec,
+		errors: errors, metrics: metrics, timeout: o.RequestTimeout,
 	}
 }
 
+// close waits for what runs in the background.
+func (e *endpoint) close() {
+	e.work.Wait()
+	e.preparer.close()
+}
+
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Add("Vary", "Accept")
+	addVary(w.Header())
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 	case http.MethodOptions:
@@ -89,50 +86,157 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.errors.refuse(w, r, err)
 	}
 	rec := recordOf(r.Context())
-	e.metrics.operations.WithLabelValues(rec.kind, rec.outcome).Inc()
-	e.metrics.operationSeconds.WithLabelValues(rec.kind).Observe(time.Since(started).Seconds())
+	e.metrics.operation(rec.kind, rec.outcome, time.Since(started))
 }
 
 // answer has written nothing if it returns an error.
 func (e *endpoint) answer(w http.ResponseWriter, r *http.Request) error {
-	as, acceptable := negotiate(r.Header.Values("Accept"))
+	as, acceptable := negotiate(r.Header["Accept"])
 	if !acceptable {
 		return &refusal{
 			status: http.StatusNotAcceptable, code: codeBadRequest,
 			message: "responses are " + typeGraphQL + " or " + typeJSON + ", and Accept names neither",
 		}
 	}
-	request, err := readEnvelope(w, r, e.bodyLimit)
-	if err != nil {
-		return err
-	}
-	params, err := request.params()
-	if err != nil {
-		return err
-	}
-	ctx := graphql.StartOperationTrace(r.Context())
-	operation, refused := e.exec.CreateOperationContext(ctx, params)
-	describe(recordOf(ctx), operation, params)
-	if r.Method != http.MethodPost && operation.Operation != nil && operation.Operation.Operation != ast.Query {
-		return methodNotAllowed("mutations are sent by POST", http.MethodPost)
-	}
-	if len(refused) > 0 {
-		e.refuseDocument(graphql.WithOperationContext(ctx, operation), w, as, explain(operation, refused))
+	p, err := e.preparer.prepare(w, r)
+	var refused *documentRefused
+	if errors.As(err, &refused) {
+		if rec := recordOf(r.Context()); !mayQuery(r.Method, rec.kind) {
+			return onlyByPost()
+		}
+		e.refuseDocument(w, r, as, refused.errors)
 		return nil
 	}
-	return e.execute(ctx, w, as, operation)
+	if err != nil {
+		return err
+	}
+	describe(recordOf(r.Context()), p.operation)
+	if !mayQuery(r.Method, string(p.operation.Type)) {
+		return onlyByPost()
+	}
+	return e.respond(w, r, as, p)
 }
 
-func (e *endpoint) execute(ctx context.Context, w http.ResponseWriter, as media, op *graphql.OperationContext) error {
+// mayQuery tells whether an operation of a type may come by a method; what was not understood as far as its type may.
+func mayQuery(method, kind string) bool {
+	return method == http.MethodPost || kind == string(ast.Query) || kind == kindUnknown
+}
+
+func onlyByPost() error { return methodNotAllowed("mutations are sent by POST", http.MethodPost) }
+
+// respond sends the operation's result: one that is kept, if there is one, or else one that is made now.
+func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, as media, p *prepared) error {
+	ctx := r.Context()
+	viewer := auth.Viewer(ctx)
+	wish := wishOf(r.Header["Cache-Control"], viewer)
+	key, shared := e.key(p, viewer)
+	if !shared || wish == wishNoStore {
+		response, err := e.execute(ctx, p)
+		if err != nil {
+			return err
+		}
+		return e.write(w, r, as, response)
+	}
+	if !key.Private {
+		ctx = auth.WithViewer(ctx, nil) // what all may share can't depend on who asked first
+	}
+	making := &making{endpoint: e, request: p}
+	gzip := opcache.AcceptsGzip(r.Header["Accept-Encoding"])
+	if wish == wishFresh {
+		e.results.Refresh(ctx, key, making.execute)
+		return making.write(ctx, w, r, as)
+	}
+	if a, ok := e.results.Get(ctx, key, gzip); ok {
+		if a.Early() {
+			e.refresh(ctx, key, p)
+		}
+		e.send(w, r, as, a)
+		return nil
+	}
+	a, ran := e.results.Do(ctx, key, gzip, making.execute)
+	switch {
+	case a != nil:
+		e.send(w, r, as, a)
+		return nil
+	case ran:
+		return making.write(ctx, w, r, as)
+	}
+	return ctx.Err()
+}
+
+// key names the result that viewer may be given; false if none is kept.
+func (e *endpoint) key(p *prepared, viewer *models.Viewer) (opcache.Key, bool) {
+	if e.results == nil || p.result == nil {
+		return opcache.Key{}, false
+	}
+	return p.result.Key(viewer)
+}
+
+// send writes a result as it is kept.
+func (e *endpoint) send(w http.ResponseWriter, r *http.Request, as media, a *opcache.Answer) {
+	recordOf(r.Context()).outcome = outcomeOK
+	w.Header()["Content-Type"] = as.contentType()
+	a.Write(w, r, time.Now(), e.headers)
+}
+
+// refresh makes a result anew in the background: nobody waits for it, and no request's end stops it.
+func (e *endpoint) refresh(ctx context.Context, key opcache.Key, p *prepared) {
+	background := auth.WithViewer(context.Background(), auth.Viewer(ctx))
+	e.work.Go(func() {
+		e.results.Refresh(background, key, (&making{endpoint: e, request: p}).execute)
+	})
+}
+
+// making is one execution whose result may be kept.
+type making struct {
+	endpoint *endpoint
+	request  *prepared
+	response *graphql.Response
+	err      error
+}
+
+// execute is an opcache.Execute. A response with errors is the asker's own: it carries the request's id.
+func (m *making) execute(ctx context.Context) ([]byte, time.Duration) {
+	m.response, m.err = m.endpoint.execute(ctx, m.request)
+	if m.err != nil || len(m.response.Errors) > 0 || len(m.response.Extensions) > 0 {
+		return nil, 0
+	}
+	return encode(m.response), m.request.result.MaxAge
+}
+
+// write sends what was made and not kept.
+func (m *making) write(ctx context.Context, w http.ResponseWriter, r *http.Request, as media) error {
+	if m.response == nil && m.err == nil { // another was refreshing it
+		m.response, m.err = m.endpoint.execute(ctx, m.request)
+	}
+	if m.err != nil {
+		return m.err
+	}
+	return m.endpoint.write(w, r, as, m.response)
+}
+
+// execute has gqlgen execute, within the time for a request. The error is that no result was made.
+func (e *endpoint) execute(ctx context.Context, p *prepared) (*graphql.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	ctx = context.WithValue(graphql.StartOperationTrace(ctx), documentKey{}, p.operation.Document.AST)
+	op, refused := e.exec.CreateOperationContext(ctx, &graphql.RawParams{
+		Query: p.operation.Document.Text, OperationName: p.operation.Name, Variables: p.variables.Values, Extensions: p.extensions,
+	})
+	if len(refused) > 0 {
+		return nil, refused // the compiler found nothing: a mistake of ours
+	}
 	next, ctx := e.exec.DispatchOperation(ctx, op)
 	response := next(ctx)
 	if response == nil || len(response.Data) == 0 {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return errors.New("execute: no result")
+		return nil, inTime(ctx, cmp.Or(ctx.Err(), errors.New("execute: no result")))
 	}
-	rec := recordOf(ctx)
+	return response, nil
+}
+
+// write sends a response that is not kept.
+func (e *endpoint) write(w http.ResponseWriter, r *http.Request, as media, response *graphql.Response) error {
+	rec := recordOf(r.Context())
 	rec.outcome = outcomeOK
 	if len(response.Errors) > 0 {
 		rec.outcome = outcomeErrors
@@ -140,15 +244,24 @@ func (e *endpoint) execute(ctx context.Context, w http.ResponseWriter, as media,
 	if rec.stale.Load() {
 		w.Header().Set("Warning", `110 freshet "Response is Stale"`)
 	}
-	write(w, as, http.StatusOK, response)
+	body := encode(response)
+	if len(body) >= opcache.LeastGzip && opcache.AcceptsGzip(r.Header["Accept-Encoding"]) {
+		body = e.zip.Compress(body)
+		w.Header().Set("Content-Encoding", "gzip")
+	}
+	writeBody(w, as, http.StatusOK, body)
 	return nil
 }
 
-func (e *endpoint) refuseDocument(ctx context.Context, w http.ResponseWriter, as media, refused gqlerror.List) {
-	rec := recordOf(ctx)
+func (e *endpoint) refuseDocument(w http.ResponseWriter, r *http.Request, as media, refused gqlerror.List) {
+	rec := recordOf(r.Context())
 	rec.outcome = outcomeRefused
 	rec.code, _ = refused[0].Extensions["code"].(string)
-	write(w, as, as.documentRefused(), e.exec.DispatchError(ctx, refused))
+	response := &graphql.Response{}
+	for _, err := range refused {
+		response.Errors = append(response.Errors, e.errors.present(r.Context(), err))
+	}
+	write(w, as, as.documentRefused(), response)
 }
 
 func methodNotAllowed(message, allow string) error {
@@ -159,49 +272,42 @@ func methodNotAllowed(message, allow string) error {
 	}
 }
 
-// describe works as far as the document was understood.
-func describe(rec *record, operation *graphql.OperationContext, params *graphql.RawParams) {
-	rec.operation = params.OperationName
-	if operation.Operation != nil {
-		rec.operation = operation.Operation.Name
-		rec.kind = string(operation.Operation.Operation)
-	}
-}
+// wish is what a request's own Cache-Control asks for.
+type wish int
 
-// explain gives gqlgen's errors the codes and words that clients can act on.
-func explain(operation *graphql.OperationContext, refused gqlerror.List) gqlerror.List {
-	switch {
-	case operation.Doc == nil:
-		return refused[:min(len(refused), mostErrors)]
-	case operation.Operation == nil && operation.OperationName == "":
-		return gqlerror.List{coded(codeNoOperation, "the document has several operations: name one in operationName")}
-	case operation.Operation == nil:
-		return gqlerror.List{coded(codeNoOperation, "the document has no operation "+shorten(operation.OperationName))}
+const (
+	wishAny     wish = iota
+	wishFresh        // no-cache: execute, and keep the new result
+	wishNoStore      // no-store: execute, and keep nothing
+)
+
+// wishOf honours those who have the scope: everybody else could make the server work for each request.
+func wishOf(header []string, viewer *models.Viewer) wish {
+	if len(header) == 0 || viewer == nil || !slices.Contains(viewer.Scopes, developerScope) {
+		return wishAny
 	}
-	for i, err := range refused {
-		if len(err.Path) > 1 && err.Path[0] == ast.PathName("variable") { // how gqlparser begins the path of a variable
-			argument := err.Path[1:].String()
-			refused[i] = coded(models.CodeBadUserInput, "variable $"+argument+": "+inWords(err.Message))
-			refused[i].Extensions["argument"] = argument
+	asked := wishAny
+	for directive := range strings.SplitSeq(strings.ToLower(strings.Join(header, ",")), ",") {
+		switch strings.TrimSpace(directive) {
+		case "no-store":
+			return wishNoStore
+		case "no-cache":
+			asked = wishFresh
 		}
 	}
-	return refused
+	return asked
 }
 
-// inWords puts JSON's kinds for Go's, of which gqlparser speaks.
-func inWords(message string) string {
-	return strings.NewReplacer(
-		"cannot use string as", "cannot use a string as",
-		"cannot use int64 as", "cannot use a whole number as",
-		"cannot use float64 as", "cannot use a fraction as",
-		"cannot use bool as", "cannot use a boolean as",
-		"cannot use map as", "cannot use an object as",
-		"cannot use slice as", "cannot use a list as",
-	).Replace(message)
+// developerScope lets a session see and do what developers need.
+const developerScope = "developer"
+
+// addVary says what a response depends on besides the address.
+func addVary(h http.Header) {
+	if len(h["Vary"]) == 0 {
+		h["Vary"] = varyOnly()
+		return
+	}
+	h["Vary"] = append(h["Vary"], varyOnly()...)
 }
 
-func coded(code models.Code, message string) *gqlerror.Error {
-	err := gqlerror.Errorf("%s", message)
-	errcode.Set(err, string(code))
-	return err
-}
+func varyOnly() []string { return []string{"Accept, Accept-Encoding"} }

@@ -132,12 +132,23 @@ func showKnown(err error) (shown, bool) {
 	return shown{}, false
 }
 
+// errTooLate says that the time for a request has passed.
+var errTooLate = errors.New("the time for a request has passed")
+
+// inTime marks an error that came when the time of ctx had passed: whatever it says then, time is the reason.
+func inTime(ctx context.Context, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", errTooLate, err)
+	}
+	return err
+}
+
 func showUnknown(ctx context.Context, err error) shown {
 	var crash *panicked
 	switch {
 	case errors.As(err, &crash):
 		// a mistake of ours, whatever the context says
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, errTooLate):
 		return shown{code: codeTimeout, message: "the request took too long", cause: err}
 	case ctx.Err() != nil:
 		return shown{code: codeCancelled, message: "the request was cancelled", cause: err}

@@ -102,7 +102,7 @@ func TestPresenter_Panics(t *testing.T) {
 		t.Errorf("log: got %v, want one line with the stack", lines)
 	}
 	broken := start(t, &resolvers{}, func(o *Options) {
-		o.Authenticate = func(context.Context, string) (context.Context, error) { panic("nil map") }
+		o.Authenticate = func(context.Context, string) (*models.Viewer, error) { panic("nil map") }
 	})
 	a = broken.post(t, `{__typename}`, "", "Authorization: Bearer good")
 	if e := a.errorOf(t); a.status != 500 || e.Extensions["code"] != "INTERNAL_SERVER_ERROR" || a.hasData(t) {
@@ -119,7 +119,7 @@ func TestPresenter_Timeout(t *testing.T) {
 	s := start(t, &resolvers{post: func(ctx context.Context, _ models.ID) (*models.Post, error) { return nil, wait(ctx) }},
 		func(o *Options) {
 			o.RequestTimeout = time.Millisecond
-			o.Authenticate = func(ctx context.Context, _ string) (context.Context, error) { return nil, wait(ctx) }
+			o.Authenticate = func(ctx context.Context, _ string) (*models.Viewer, error) { return nil, wait(ctx) }
 		})
 	a := s.post(t, `{__typename}`, "", "Authorization: Bearer good")
 	if e := a.errorOf(t); a.status != 503 || e.Extensions["code"] != "TIMEOUT" || a.header.Get("Retry-After") != "1" {

@@ -53,7 +53,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	body, _ := json.Marshal(value) // of strings and maps of them, which cannot fail
-	w.Header().Set("Content-Type", mediaJSON.contentType())
+	w.Header()["Content-Type"] = mediaJSON.contentType()
 	w.WriteHeader(status)
 	w.Write(append(body, '\n'))
 }

@@ -73,6 +73,11 @@ func (m *metrics) request(route string, status int, took time.Duration) {
 	m.requestSeconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
+func (m *metrics) operation(kind, outcome string, took time.Duration) {
+	m.operations.WithLabelValues(kind, outcome).Inc()
+	m.operationSeconds.WithLabelValues(kind).Observe(took.Seconds())
+}
+
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true}) // the server compresses
 }

@@ -30,24 +30,36 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
-	return chain(s.routes(),
-		identify,    // first: all below logs with the request's id
-		s.observe,   // sees the status and the bytes that really leave, whoever wrote them
+	others := chain(s.routes(),
 		s.limitTime, // before anything that may wait
-		setDefaults, // before whoever knows better
-		s.cors.wrap, // answers preflights, which carry no token and need no body
 		func(next http.Handler) http.Handler { return compress(next) }, // around all that writes bodies
-		s.survive, // innermost: its 500 passes through all of the above
-	), nil
-}
-
-func (s *Server) routes() http.Handler {
-	graphql := chain(newEndpoint(s.options, s.errors, s.metrics),
+	)
+	graphql := chain(s.endpoint, // which compresses, and limits the time of, what it executes: a stored result needs neither
 		s.refuseCrossSite, // costs nothing, so before the token is looked up
 		s.authenticate,    // before the body is read
 	)
+	return chain(split(named("/graphql", graphql), others),
+		identify,    // first: all below logs with the request's id
+		s.observe,   // sees the status and the bytes that really leave, whoever wrote them
+		setDefaults, // before whoever knows better
+		s.cors.wrap, // answers preflights, which carry no token and need no body
+		s.survive,   // innermost: its 500 passes through all of the above
+	), nil
+}
+
+// split leads most requests past the search for their route.
+func split(graphql, others http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/graphql" {
+			graphql.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/graphql", named("/graphql", graphql))
 	mux.Handle("GET /livez", named("/livez", http.HandlerFunc(s.live)))
 	mux.Handle("GET /readyz", named("/readyz", http.HandlerFunc(s.ready)))
 	mux.Handle("GET /metrics", named("/metrics", s.metrics.handler()))

@@ -21,6 +21,8 @@ type record struct {
 	stale atomic.Bool
 }
 
+const kindUnknown = "unknown"
+
 type recordKey struct{}
 
 // recordOf gives an empty record to contexts that are not of a request.
@@ -39,7 +41,7 @@ func identify(next http.Handler) http.Handler {
 			id = rand.Text()
 		}
 		w.Header().Set("X-Request-Id", id)
-		rec := &record{id: id, route: "none", kind: "unknown"}
+		rec := &record{id: id, route: "none", kind: kindUnknown}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)))
 	})
 }

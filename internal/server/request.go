@@ -11,8 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/99designs/gqlgen/graphql"
 )
 
 // uriLimit is in bytes; longer documents go by POST or by their id.
@@ -27,25 +25,30 @@ type envelope struct {
 	extensions    map[string]any
 }
 
-// readEnvelope reads POST bodies and GET addresses.
-func readEnvelope(w http.ResponseWriter, r *http.Request, bodyLimit int64) (*envelope, error) {
+// readRequest returns the bytes that say what a request asks for: the body of a POST, or the address's part behind a
+// question mark, with that in front, so that no address passes for a body.
+func readRequest(w http.ResponseWriter, r *http.Request, bodyLimit int64) (string, error) {
 	if len(r.RequestURI) > uriLimit {
-		return nil, &refusal{
+		return "", &refusal{
 			status: http.StatusRequestURITooLong, code: codeBadRequest,
 			message: "the address is too long: send the request by POST",
 		}
 	}
 	if r.Method != http.MethodPost {
-		return fromAddress(r.URL.RawQuery)
+		return "?" + r.URL.RawQuery, nil
 	}
 	if err := checkContentType(r.Header); err != nil {
-		return nil, err
+		return "", err
 	}
-	body, err := readBody(w, r, bodyLimit)
-	if err != nil {
-		return nil, err
+	return readBody(w, r, bodyLimit)
+}
+
+// parseRequest reads what readRequest has returned.
+func parseRequest(method, bytes string) (*envelope, error) {
+	if method != http.MethodPost {
+		return fromAddress(bytes[1:])
 	}
-	return fromBody(body)
+	return fromBody([]byte(bytes))
 }
 
 func checkContentType(header http.Header) error {
@@ -53,7 +56,10 @@ func checkContentType(header http.Header) error {
 		status: http.StatusUnsupportedMediaType, code: codeBadRequest,
 		message: "the body must be JSON in UTF-8: Content-Type: application/json",
 	}
-	types := header.Values("Content-Type")
+	types := header["Content-Type"]
+	if len(types) == 1 && types[0] == typeJSON && len(header["Content-Encoding"]) == 0 {
+		return nil // as nearly all clients say it
+	}
 	if len(types) != 1 {
 		return refused
 	}
@@ -71,31 +77,37 @@ func checkContentType(header http.Header) error {
 	return nil
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) (string, error) {
 	tooLarge := &refusal{
 		status: http.StatusRequestEntityTooLarge, code: codeBadRequest,
 		message: "the body is too large",
 	}
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // or the rest of the body would have to be read
-		return nil, tooLarge
+		return "", tooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var body strings.Builder
+	if r.ContentLength > 0 {
+		body.Grow(int(r.ContentLength))
+	}
+	_, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, limit))
 	var exceeded *http.MaxBytesError
 	switch {
 	case errors.As(err, &exceeded):
-		return nil, tooLarge
+		return "", tooLarge
 	case err != nil:
-		return nil, badRequest("the body could not be read to its end")
+		return "", badRequest("the body could not be read to its end")
+	}
+	return body.String(), nil
+}
+
+func fromBody(body []byte) (*envelope, error) {
+	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		return nil, badRequest("the body is empty")
 	case !utf8.Valid(body):
 		return nil, badRequest("the body is not valid UTF-8")
 	}
-	return body, nil
-}
-
-func fromBody(body []byte) (*envelope, error) {
 	var members map[string]json.RawMessage
 	err := json.Unmarshal(body, &members)
 	var syntax *json.SyntaxError
@@ -232,18 +244,13 @@ func settleNumbers(value any) any {
 	return value
 }
 
-// params is what gqlgen executes, or why the request names no document.
-func (e *envelope) params() (*graphql.RawParams, error) {
+// text is the document that is asked for, or why the request names none.
+func (e *envelope) text() (string, error) {
 	if err := e.checkPersisted(); err != nil {
-		return nil, err
+		return "", err
 	}
 	if strings.TrimSpace(e.query) == "" {
-		return nil, badRequest("GraphQL operations must contain a non-empty `query` or a `persistedQuery` extension.")
+		return "", badRequest("GraphQL operations must contain a non-empty `query` or a `persistedQuery` extension.")
 	}
-	return &graphql.RawParams{
-		Query:         e.query,
-		OperationName: e.operationName,
-		Variables:     e.variables,
-		Extensions:    e.extensions,
-	}, nil
+	return e.query, nil
 }

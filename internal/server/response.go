@@ -49,8 +49,11 @@ func separate(buf *bytes.Buffer) {
 }
 
 func write(w http.ResponseWriter, as media, status int, response *graphql.Response) {
-	body := encode(response)
-	w.Header().Set("Content-Type", as.contentType())
+	writeBody(w, as, status, encode(response))
+}
+
+func writeBody(w http.ResponseWriter, as media, status int, body []byte) {
+	w.Header()["Content-Type"] = as.contentType()
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	w.Write(body) // fails if the client has gone, who then needs no answer

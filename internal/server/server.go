@@ -12,19 +12,29 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/internal/opcache"
+	"freshet/internal/operation"
+	"freshet/models"
+
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Options of a Server. Only Schema is required.
+// Options of a Server. Schema and Compiler are required.
 type Options struct {
 	// Addr to listen on; ":8080" if empty. Port 0 takes a free one, which Server.Addr tells.
 	Addr string
 	// Schema with its resolvers.
 	Schema graphql.ExecutableSchema
-	// Authenticate puts the holder of a token into the context, or returns a *models.Error: CodeUnauthenticated for a
-	// token that is unknown or has expired. It runs once a request that has a token. Nil refuses every token.
-	Authenticate func(ctx context.Context, token string) (context.Context, error)
+	// Compiler of operations on that schema.
+	Compiler *operation.Compiler
+	// Results keeps whole results; nil keeps none.
+	Results *opcache.Cache
+	// ResultHeaders says how they leave.
+	ResultHeaders opcache.Headers
+	// Authenticate returns the holder of a token, or a *models.Error: CodeUnauthenticated for a token that is unknown or
+	// has expired. It runs once a request that has a token. Nil refuses every token.
+	Authenticate func(ctx context.Context, token string) (*models.Viewer, error)
 	// Response puts what lives as long as one response, such as dataloaders, into the context. Nil does nothing. It also
 	// runs for responses that only refuse a document.
 	Response func(ctx context.Context) context.Context
@@ -41,13 +51,8 @@ type Options struct {
 	Registry *prometheus.Registry
 	// Origins of pages on other hosts that may call the API, such as "https://app.example.org"; "*" is all. Empty: none.
 	Origins []string
-	// Introspection answers __schema and __type, and makes errors suggest names.
-	Introspection bool
 	// BodyLimit in bytes; 1 MiB if 0.
 	BodyLimit int64
-	// TokenLimit is how many lexical tokens a document may have; 2,000 if 0. Validation compares fields of one name in
-	// pairs and cannot be interrupted: at worst 2,000 tokens took under a second, 10,000 took 7 s.
-	TokenLimit int
 	// RequestTimeout ends the context of a request; 10 s if 0.
 	RequestTimeout time.Duration
 	// DrainDelay is how long a server that was told to stop goes on accepting requests while /readyz already answers 503,
@@ -61,7 +66,6 @@ func (o Options) withDefaults() Options {
 	o.Addr = cmp.Or(o.Addr, ":8080")
 	o.Log = cmp.Or(o.Log, slog.Default())
 	o.BodyLimit = cmp.Or(o.BodyLimit, 1<<20)
-	o.TokenLimit = cmp.Or(o.TokenLimit, 2_000)
 	o.RequestTimeout = cmp.Or(o.RequestTimeout, 10*time.Second)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 15*time.Second)
 	if o.Registry == nil {
@@ -80,6 +84,7 @@ type Server struct {
 	errors   *presenter
 	cors     corsPolicy
 	draining atomic.Bool
+	endpoint *endpoint
 	http     *http.Server
 	listener net.Listener
 }
@@ -88,8 +93,8 @@ type Server struct {
 // New has opened, also when its context has already ended.
 func New(options Options) (*Server, error) {
 	options = options.withDefaults()
-	if options.Schema == nil {
-		return nil, errors.New("new server: no schema")
+	if options.Schema == nil || options.Compiler == nil {
+		return nil, errors.New("new server: no schema, or no compiler of it")
 	}
 	metrics, err := newMetrics(options.Registry)
 	if err != nil {
@@ -101,6 +106,7 @@ func New(options Options) (*Server, error) {
 		errors:  &presenter{log: options.Log, metrics: metrics},
 		cors:    newCORSPolicy(options.Origins),
 	}
+	s.endpoint = newEndpoint(options, s.errors, metrics)
 	handler, err := s.handler()
 	if err != nil {
 		return nil, fmt.Errorf("new server: %w", err)
@@ -139,6 +145,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	err := s.drain(base)
 	cancel()
+	s.endpoint.close()
 	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
 		err = errors.Join(err, fmt.Errorf("serve %s: %w", s.Addr(), stopped))
 	}

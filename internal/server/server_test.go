@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"freshet/graph"
+	"freshet/internal/auth"
+	"freshet/internal/operation"
+	"freshet/internal/policy"
 	"freshet/models"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -67,12 +70,10 @@ func (m mutations) UpdateProfile(
 	return m.updateProfile(ctx, input)
 }
 
-type viewerKey struct{}
-
-func authenticateTest(ctx context.Context, token string) (context.Context, error) {
+func authenticateTest(_ context.Context, token string) (*models.Viewer, error) {
 	switch token {
 	case "good":
-		return context.WithValue(ctx, viewerKey{}, "ada"), nil
+		return &models.Viewer{ID: 1}, nil
 	case "broken":
 		return nil, errors.New("query sessions: connection refused to db.internal")
 	case "unavailable":
@@ -84,7 +85,7 @@ func authenticateTest(ctx context.Context, token string) (context.Context, error
 func schemaOf(r *resolvers) graphql.ExecutableSchema {
 	return graph.NewExecutableSchema(graph.Config{Resolvers: r, Directives: graph.DirectiveRoot{
 		Authenticated: func(ctx context.Context, _ any, next graphql.Resolver) (any, error) {
-			if ctx.Value(viewerKey{}) == nil {
+			if auth.Viewer(ctx) == nil {
 				return nil, &models.Error{Code: models.CodeUnauthenticated, Message: "sign in first"}
 			}
 			return next(ctx)
@@ -93,6 +94,15 @@ func schemaOf(r *resolvers) graphql.ExecutableSchema {
 			return next(ctx)
 		},
 	}})
+}
+
+func compilerOf(introspection bool) *operation.Compiler {
+	schema := schemaOf(nil).Schema()
+	table, err := policy.Read(schema)
+	if err != nil {
+		panic(err)
+	}
+	return operation.NewCompiler(operation.Options{Schema: schema, Policy: table, Introspection: introspection})
 }
 
 // logBuffer is what the server logged.
@@ -127,6 +137,7 @@ func start(t *testing.T, r *resolvers, change func(*Options)) *running {
 	options := Options{
 		Addr:         "127.0.0.1:0",
 		Schema:       schemaOf(r),
+		Compiler:     compilerOf(false),
 		Authenticate: authenticateTest,
 		Log:          slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -331,7 +342,7 @@ func TestNew_Refuses(t *testing.T) {
 		t.Error("without a schema: got no error, want one")
 	}
 	s := start(t, &resolvers{}, nil)
-	_, err := New(Options{Addr: s.Addr().String(), Schema: schemaOf(&resolvers{})})
+	_, err := New(Options{Addr: s.Addr().String(), Schema: schemaOf(&resolvers{}), Compiler: compilerOf(false)})
 	if err == nil || !strings.Contains(err.Error(), s.Addr().String()) {
 		t.Errorf("address in use: got %v, want an error that names %s", err, s.Addr())
 	}

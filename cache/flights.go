@@ -1,0 +1,63 @@
+package cache
+
+import (
+	"context"
+	"sync"
+)
+
+// flight is work on a key that others may wait for.
+type flight struct {
+	done   chan struct{}
+	failed bool // settled once done is closed
+}
+
+// flights are those under way in this process. The zero value has none.
+type flights[K comparable] struct {
+	mu  sync.Mutex
+	all map[K]*flight
+}
+
+// claim divides keys into those that the caller must now work on, until it lands them, and those that a flight is under
+// way for.
+func (f *flights[K]) claim(keys []K) (mine, theirs []K, waits []*flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all == nil {
+		f.all = make(map[K]*flight)
+	}
+	own := &flight{done: make(chan struct{})}
+	for _, key := range keys {
+		if other := f.all[key]; other != nil && other != own {
+			theirs, waits = append(theirs, key), append(waits, other)
+			continue
+		}
+		f.all[key] = own
+		mine = append(mine, key)
+	}
+	return mine, theirs, waits
+}
+
+// land ends the flight of keys that were claimed together.
+func (f *flights[K]) land(keys []K, failed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	own := f.all[keys[0]]
+	for _, key := range keys {
+		delete(f.all, key)
+	}
+	own.failed = failed
+	close(own.done)
+}
+
+// await waits for flights to end and reports whether one failed.
+func await(ctx context.Context, waits []*flight) (failed bool, err error) {
+	for _, other := range waits {
+		select {
+		case <-other.done:
+			failed = failed || other.failed
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return failed, nil
+}
