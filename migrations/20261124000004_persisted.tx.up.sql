@@ -52,3 +52,6 @@ CALL changelog.watch('persisted.builds', '{persisted_builds}', '{id}', ARRAY[$$'
 CALL changelog.watch('persisted.documents', '{persisted_documents}', '{id}', ARRAY[$$'persisted_documents:' || id$$]);
 CALL changelog.watch('persisted.operations', '{persisted_operations}', '{build_id}',
     ARRAY[$$'persisted_operations:' || build_id$$]);
+-- Switching the triggers on looked like changes of definitions, which make every entry of every cache stale. No cached
+-- value is from these tables.
+DELETE FROM changelog.outbox WHERE xid = pg_current_xact_id() AND tag = '*';
