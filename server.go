@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
+	"golang.org/x/term"
 
 	"freshet/internal/command"
 	"freshet/internal/opcache"
@@ -39,7 +40,7 @@ func run(ctx context.Context, args []string, lookup lookup, stdout, stderr io.Wr
 		Writer:    stdout,
 		ErrWriter: stderr,
 		Commands: []*cli.Command{
-			p.serve(), p.dev(), p.migrate(), p.seed(), p.policy(), p.version(),
+			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.policy(), p.version(),
 		},
 		Suggest:        true,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
@@ -266,6 +267,57 @@ func (p *program) seed() *cli.Command {
 			return command.Seed(ctx, c.String("database-url"), size, p.out)
 		},
 	}
+}
+
+func (p *program) persisted() *cli.Command {
+	app := &cli.StringFlag{Name: "app", Sources: p.env("FRESHET_APP"), Required: true, Usage: "what the app calls itself in apollographql-client-name"}
+	build := &cli.StringFlag{Name: "build", Required: true, Usage: "its version, as in apollographql-client-version"}
+	asJSON := &cli.BoolFlag{Name: "json", Usage: "print one JSON document"}
+	step := func(name, usage, file string, do func(context.Context, *cli.Command, command.PersistedOptions) error, flags ...cli.Flag) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, ArgsUsage: file, Flags: append([]cli.Flag{p.databaseURL()}, flags...),
+			Action: func(ctx context.Context, c *cli.Command) error {
+				if file == "" && c.Args().Present() || file != "" && c.Args().Len() != 1 {
+					return fmt.Errorf("persisted %s: got %d arguments, see freshet persisted %s -h", name, c.Args().Len(), name)
+				}
+				return do(ctx, c, command.PersistedOptions{
+					DatabaseURL: c.String("database-url"), App: c.String("app"), Build: c.String("build"),
+					In: c.Root().Reader, Out: p.out, JSON: c.Bool("json"),
+				})
+			},
+		}
+	}
+	only := func(do func(context.Context, command.PersistedOptions) error) func(context.Context, *cli.Command, command.PersistedOptions) error {
+		return func(ctx context.Context, _ *cli.Command, o command.PersistedOptions) error { return do(ctx, o) }
+	}
+	return &cli.Command{
+		Name:  "persisted",
+		Usage: "publish the operations that builds of apps ship with, and look after them",
+		Commands: []*cli.Command{
+			step("publish", "add the operations of a client's manifest to a build: all of them or none", "FILE, or - for standard input",
+				func(ctx context.Context, c *cli.Command, o command.PersistedOptions) error {
+					return command.PublishPersisted(ctx, o, c.Args().First(), c.Bool("activate"))
+				}, app, build, &cli.BoolFlag{Name: "activate", Usage: "serve the build at once"}, asJSON),
+			step("list", "list builds, their states and their use", "", only(command.ListPersisted),
+				&cli.StringFlag{Name: "app", Sources: p.env("FRESHET_APP"), Usage: "of this app only"}, asJSON),
+			step("show", "list the operations of a build and their use", "", only(command.ShowPersisted), app, build, asJSON),
+			step("activate", "serve the operations of a build", "", only(command.ActivatePersisted), app, build),
+			step("retire", "serve the operations of a build no more; asks if they were in use in the last 7 days", "",
+				func(ctx context.Context, c *cli.Command, o command.PersistedOptions) error {
+					return command.RetirePersisted(ctx, o, isTerminal(o.In), c.Bool("yes"))
+				}, app, build, &cli.BoolFlag{Name: "yes", Usage: "don't ask"}),
+			step("check", "tell which operations of active and pending builds a schema would break; exit code 1 if any", "",
+				func(ctx context.Context, c *cli.Command, o command.PersistedOptions) error {
+					return command.CheckPersisted(ctx, o, c.String("schema"))
+				}, &cli.StringFlag{Name: "schema", Required: true, Usage: "file with the next schema, or - for standard input"}, asJSON),
+		},
+	}
+}
+
+// isTerminal tells whether a person can be asked.
+func isTerminal(in io.Reader) bool {
+	file, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 func (p *program) policy() *cli.Command {

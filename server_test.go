@@ -41,8 +41,13 @@ func TestHelp_ShowsEveryFlagWithItsVariable(t *testing.T) {
 		},
 		"dev":  {"--data", "FRESHET_DATA", "--seed", "FRESHET_SEED", "--reset", "--addr"},
 		"seed": {"--database-url", "--seed"},
+
+		"persisted":         {"publish", "list", "show", "activate", "retire", "check"},
+		"persisted publish": {"FILE", "--app", "--build", "--activate", "--json", "DATABASE_URL"},
+		"persisted retire":  {"--app", "--build", "--yes", "7 days"},
+		"persisted check":   {"--schema", "--json", "exit code 1"},
 	} {
-		help := output(t, command, "-h")
+		help := output(t, append(strings.Fields(command), "-h")...)
 		for _, flag := range flags {
 			if !strings.Contains(help, flag) {
 				t.Errorf("freshet %s -h: got no %s in:\n%s", command, flag, help)
@@ -50,7 +55,7 @@ func TestHelp_ShowsEveryFlagWithItsVariable(t *testing.T) {
 		}
 	}
 	top := output(t, "-h")
-	for _, command := range []string{"serve", "dev", "migrate", "seed", "policy", "version"} {
+	for _, command := range []string{"serve", "dev", "migrate", "seed", "persisted", "policy", "version"} {
 		if !strings.Contains(top, command) {
 			t.Errorf("freshet -h: got no %s in:\n%s", command, top)
 		}
@@ -66,6 +71,10 @@ func TestRun_RefusesWhatItCantRead(t *testing.T) {
 	}{
 		{[]string{"serve"}, "database-url"},
 		{[]string{"dev", "--seed", "huge"}, "huge"},
+		{[]string{"persisted", "publish", "--database-url", "x", "--app", "ios", "--build", "1"}, "got 0 arguments"},
+		{[]string{"persisted", "list", "--database-url", "x", "more"}, "got 1 arguments"},
+		{[]string{"persisted", "publish", "--database-url", "x", "--build", "1", "file"}, "app"},
+		{[]string{"persisted", "check", "--database-url", "x"}, "schema"},
 		{[]string{"dev", "--log-level", "loud"}, "loud"},
 		{[]string{"serve", "--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x?bogus=%zz", "--redis-url", "redis://x"}, "database URL"},
 		{[]string{"serve", "--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x", "--redis-url", "http://:" + secret + "@x"}, "Redis URL"},

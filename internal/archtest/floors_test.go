@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"cache":               0,
 	"internal/policy":     0,
 	"internal/devenv":     0,
+	"internal/manifest":   0,
 	"internal/playground": 0,
 	"graph":               1,
 	"internal/changelog":  1,

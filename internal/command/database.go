@@ -91,7 +91,7 @@ func MigrateStatus(ctx context.Context, url string, out io.Writer) error {
 	})
 }
 
-// Seed fills an empty, migrated database with demo data.
+// Seed fills an empty, migrated database with demo data, and publishes a few operations.
 func Seed(ctx context.Context, url string, size seed.Size, out io.Writer) error {
 	result, err := seed.Run(ctx, seed.Options{
 		DatabaseURL:       url,
@@ -105,7 +105,7 @@ func Seed(ctx context.Context, url string, size seed.Size, out io.Writer) error 
 	}
 	fmt.Fprintf(out, "%d profiles, %d posts, %d follows, %d likes in %s\n",
 		result.Profiles, result.Posts, result.Follows, result.Likes, result.Took.Round(10*time.Millisecond))
-	return nil
+	return publishDemo(ctx, url)
 }
 
 // PrintPolicy writes the effective cache policy, and the policy of each kind of entries.
