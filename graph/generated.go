@@ -1276,6 +1276,24 @@ of code ` + "`" + `FORBIDDEN` + "`" + `.
 """
 directive @requiresScopes(scopes: [[String!]!]!) on FIELD_DEFINITION
 
+"""
+What a field counts in the estimate of an operation's cost, in objects read: a number from 0 up. Without it, what returns
+objects counts 1, a scalar 0, a change 10. On a type it is for all fields that return it, on an argument it is added.
+"""
+directive @cost(weight: String!) on ARGUMENT_DEFINITION | ENUM | FIELD_DEFINITION | INTERFACE | OBJECT | SCALAR | UNION
+
+"How many entries a list counts in the estimate of an operation's cost."
+directive @listSize(
+  "If no slicing argument tells."
+  assumedSize: Int
+  "Arguments that tell the size: the largest counts."
+  slicingArguments: [String!]
+  "Fields of the returned object that are the list, in place of the field itself."
+  sizedFields: [String!]
+  "Refuses operations that give several slicing arguments, or none that has no default."
+  requireOneSlicingArgument: Boolean = true
+) on FIELD_DEFINITION
+
 "Who may share a cached result."
 enum CacheControlScope {
   "All viewers."
@@ -1301,7 +1319,11 @@ type Query {
     filter: FeedFilter
     "Which posts come first."
     order: FeedOrder! = NEWEST
-  ): PostConnection @authenticated @cacheControl(maxAge: 60, scope: PRIVATE) @cacheTag(format: "follows:{$viewer.id}")
+  ): PostConnection
+    @authenticated
+    @cacheControl(maxAge: 60, scope: PRIVATE)
+    @cacheTag(format: "follows:{$viewer.id}")
+    @listSize(assumedSize: 20, slicingArguments: ["first"], sizedFields: ["edges", "nodes"])
 
   "The profile with this id, or null."
   profile(id: ID!): Profile
@@ -1404,32 +1426,44 @@ type Profile @cacheControl(maxAge: 600) @cacheTag(format: "profile:{$key.id}") {
   "Followers, followed and posts; up to half a minute old."
   counts: ProfileCounts!
   "Whether the viewer follows this profile; false for those who are not signed in."
-  viewerFollows: Boolean! @cacheControl(maxAge: 300, scope: PRIVATE) @cacheTag(format: "follows:{$viewer.id}")
+  viewerFollows: Boolean!
+    @cacheControl(maxAge: 300, scope: PRIVATE)
+    @cacheTag(format: "follows:{$viewer.id}")
+    @cost(weight: "0.2")
   "Posts of this profile, latest first."
   posts(
     "How many posts, 1 to 100."
     first: Int = 20
     "The ` + "`" + `endCursor` + "`" + ` of the page before."
     after: String
-  ): PostConnection! @cacheControl(maxAge: 120) @cacheTag(format: "posts:{$key.id}")
+  ): PostConnection!
+    @cacheControl(maxAge: 120)
+    @cacheTag(format: "posts:{$key.id}")
+    @listSize(assumedSize: 20, slicingArguments: ["first"], sizedFields: ["edges", "nodes"])
   "Who follows this profile, latest follower first."
   followers(
     "How many profiles, 1 to 100."
     first: Int = 20
     "The ` + "`" + `endCursor` + "`" + ` of the page before."
     after: String
-  ): ProfileConnection! @cacheControl(maxAge: 120) @cacheTag(format: "followers:{$key.id}")
+  ): ProfileConnection!
+    @cacheControl(maxAge: 120)
+    @cacheTag(format: "followers:{$key.id}")
+    @listSize(assumedSize: 20, slicingArguments: ["first"], sizedFields: ["edges", "nodes"])
   "Whom this profile follows, latest followed first."
   following(
     "How many profiles, 1 to 100."
     first: Int = 20
     "The ` + "`" + `endCursor` + "`" + ` of the page before."
     after: String
-  ): ProfileConnection! @cacheControl(maxAge: 120) @cacheTag(format: "follows:{$key.id}")
+  ): ProfileConnection!
+    @cacheControl(maxAge: 120)
+    @cacheTag(format: "follows:{$key.id}")
+    @listSize(assumedSize: 20, slicingArguments: ["first"], sizedFields: ["edges", "nodes"])
 }
 
 "How many stand in relation to a profile."
-type ProfileCounts @cacheControl(maxAge: 30) {
+type ProfileCounts @cacheControl(maxAge: 30) @cost(weight: "0.2") {
   "Profiles that follow it."
   followers: Int!
   "Profiles it follows."
@@ -1459,11 +1493,14 @@ type Post @cacheControl(maxAge: 300) @cacheTag(format: "post:{$key.id}") {
   "Likes; up to half a minute old."
   counts: PostCounts!
   "Whether the viewer likes this post; false for those who are not signed in."
-  viewerHasLiked: Boolean! @cacheControl(maxAge: 300, scope: PRIVATE) @cacheTag(format: "liked:{$viewer.id}:{$key.id}")
+  viewerHasLiked: Boolean!
+    @cacheControl(maxAge: 300, scope: PRIVATE)
+    @cacheTag(format: "liked:{$viewer.id}:{$key.id}")
+    @cost(weight: "0.2")
 }
 
 "How many reacted to a post."
-type PostCounts @cacheControl(maxAge: 30) {
+type PostCounts @cacheControl(maxAge: 30) @cost(weight: "0.2") {
   "Profiles that like it."
   likes: Int!
 }
@@ -1479,7 +1516,7 @@ type PostConnection @cacheControl(inheritMaxAge: true) {
 }
 
 "A post in its place in a list."
-type PostEdge @cacheControl(inheritMaxAge: true) {
+type PostEdge @cacheControl(inheritMaxAge: true) @cost(weight: "0") {
   "Continues the list behind this post."
   cursor: String!
   "The post."
@@ -1497,7 +1534,7 @@ type ProfileConnection @cacheControl(inheritMaxAge: true) {
 }
 
 "A profile in its place in a list."
-type ProfileEdge @cacheControl(inheritMaxAge: true) {
+type ProfileEdge @cacheControl(inheritMaxAge: true) @cost(weight: "0") {
   "Continues the list behind this profile."
   cursor: String!
   "The profile."
@@ -1505,7 +1542,7 @@ type ProfileEdge @cacheControl(inheritMaxAge: true) {
 }
 
 "Where a page stands in its list."
-type PageInfo @cacheControl(inheritMaxAge: true) {
+type PageInfo @cacheControl(inheritMaxAge: true) @cost(weight: "0") {
   "Whether the list goes on behind this page."
   hasNextPage: Boolean!
   "Whether this page continues another."
@@ -1523,7 +1560,10 @@ type Viewer @cacheControl(inheritMaxAge: true) {
   "What the viewer chose for the app."
   settings: Settings!
   "Where the viewer is signed in, latest used first."
-  sessions: [Session!]! @cacheControl(maxAge: 60, scope: PRIVATE) @cacheTag(format: "sessions:{$viewer.id}")
+  sessions: [Session!]!
+    @cacheControl(maxAge: 60, scope: PRIVATE)
+    @cacheTag(format: "sessions:{$viewer.id}")
+    @listSize(assumedSize: 10)
   "What this session may do beyond the ordinary, such as ` + "`" + `admin` + "`" + ` and ` + "`" + `developer` + "`" + `."
   scopes: [String!]!
 }
@@ -1595,15 +1635,15 @@ type Config @cacheControl(maxAge: 86400) @cacheTag(format: "config:{$key.platfor
   "The oldest build that still works, such as ` + "`" + `4.2.0` + "`" + `; older ones ask their user to update."
   minimumBuild: String!
   "Features switched on and off, by name."
-  features: [FeatureFlag!]!
+  features: [FeatureFlag!]! @listSize(assumedSize: 100)
   "Everything else, by key."
-  values: [ConfigValue!]!
+  values: [ConfigValue!]! @listSize(assumedSize: 100)
   "When it was published."
   publishedAt: DateTime!
 }
 
 "A feature, switched on or off."
-type FeatureFlag @cacheControl(inheritMaxAge: true) {
+type FeatureFlag @cacheControl(inheritMaxAge: true) @cost(weight: "0") {
   "Such as ` + "`" + `newComposer` + "`" + `."
   name: String!
   "Whether it is on."
@@ -1611,7 +1651,7 @@ type FeatureFlag @cacheControl(inheritMaxAge: true) {
 }
 
 "A setting that the app reads."
-type ConfigValue @cacheControl(inheritMaxAge: true) {
+type ConfigValue @cacheControl(inheritMaxAge: true) @cost(weight: "0") {
   "Such as ` + "`" + `feed.pageSize` + "`" + `."
   key: String!
   "Its text; the app knows what it means."
@@ -1619,7 +1659,7 @@ type ConfigValue @cacheControl(inheritMaxAge: true) {
 }
 
 "Why an input was refused. Nothing was changed."
-type UserError {
+type UserError @cost(weight: "0") {
   "What is wrong, for programs."
   code: UserErrorCode!
   "What is wrong, for people, in English."

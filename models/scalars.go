@@ -59,8 +59,9 @@ func UnmarshalDateTime(v any) (time.Time, error) {
 	if !ok {
 		return time.Time{}, fmt.Errorf("a DateTime is a string, got %T", v)
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if year := t.UTC().Year(); err != nil || year < 1 || year > 9999 {
+	const longest = 100 // time.Parse copies what it refuses
+	t, err := time.Parse(time.RFC3339, text[:min(len(text), longest)])
+	if year := t.UTC().Year(); err != nil || len(text) > longest || year < 1 || year > 9999 {
 		return time.Time{}, fmt.Errorf("%q is not a DateTime such as 2026-03-01T09:30:00Z", shorten(text))
 	}
 	return t, nil
@@ -69,8 +70,12 @@ func UnmarshalDateTime(v any) (time.Time, error) {
 // shorten keeps a refused text from filling an error message.
 func shorten(s string) string {
 	const most = 40
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
+	length := 0
+	for i := range s {
+		if length == most {
+			return s[:i] + "…"
+		}
+		length++
 	}
 	return s
 }

@@ -176,37 +176,31 @@ type costWalk struct {
 	depends   bool           // on variables
 }
 
-func (o *Operation) walkCost(values map[string]any) (cost int, steady bool) {
+// walkCost also tells whether it depends on variables.
+func (o *Operation) walkCost(values map[string]any) (cost int, depends bool) {
 	w := &costWalk{operation: o, values: values}
 	sum := w.selections(o.Definition.SelectionSet, nil, 1)
-	return int(math.Ceil(min(sum, math.MaxInt32))), !w.depends
+	return int(math.Ceil(min(sum, math.MaxInt32))), w.depends
 }
 
 // selections below a field with the list size from, if any, which has size entries.
 func (w *costWalk) selections(set ast.SelectionSet, from *listSize, size float64) (sum float64) {
 	for _, selection := range set {
+		in, depends := included(directivesOf(selection), w.values)
+		w.depends = w.depends || depends
+		if !in {
+			continue
+		}
 		switch selection := selection.(type) {
 		case *ast.Field:
-			if w.included(selection.Directives) {
-				sum += w.field(selection, from, size)
-			}
+			sum += w.field(selection, from, size)
 		case *ast.InlineFragment:
-			if w.included(selection.Directives) {
-				sum += w.selections(selection.SelectionSet, from, size)
-			}
+			sum += w.selections(selection.SelectionSet, from, size)
 		case *ast.FragmentSpread:
-			if w.included(selection.Directives) {
-				sum += w.selections(selection.Definition.SelectionSet, from, size)
-			}
+			sum += w.selections(selection.Definition.SelectionSet, from, size)
 		}
 	}
 	return sum
-}
-
-func (w *costWalk) included(directives ast.DirectiveList) bool {
-	in, depends := included(directives, w.values)
-	w.depends = w.depends || depends
-	return in
 }
 
 func (w *costWalk) field(f *ast.Field, from *listSize, size float64) float64 {

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -9,7 +10,7 @@ import (
 
 // Limits of a document and its variables. "Written out" means that fragments count wherever they are spread.
 type Limits struct {
-	// Bytes of a document's text; 64 KiB if 0.
+	// Bytes of a document's text; 32 KiB if 0. A text with block strings, which are slow to read, may have half of it.
 	Bytes int
 	// Tokens of a document, as the lexer counts: names, values, punctuation and comments; 1,000 if 0.
 	Tokens int
@@ -24,36 +25,43 @@ type Limits struct {
 	// Fragments that a document may define; 50 if 0.
 	Fragments int
 	// Nodes are fields, spreads, directives and values of all operations written out, and of each fragment once more:
-	// what validation walks. 1,500 if 0.
+	// what validation walks. 1,000 if 0.
 	Nodes int
 	// Overlaps are pairs of fields with one response name in one place, which validation must compare; a pair with
 	// arguments counts for their values too. 1,000 if 0.
 	Overlaps int
 	// Cost of an operation by estimate, about the objects in its response; 5,000 if 0.
 	Cost int
-	// VariableBytes of the values of all variables, about as JSON counts; 256 KiB if 0.
+	// VariableBytes of the values of all declared variables as JSON, about; 256 KiB if 0.
 	VariableBytes int
 }
 
 // What a validation or coercion may take is quadratic or large in these too, and no client needs more.
 const (
 	mostVariables      = 100   // declared by an operation
-	mostVariableValues = 5_000 // lists' entries and objects' members all counted
+	mostVariableValues = 3_500 // lists' entries and objects' members all counted
 )
 
 func (l Limits) withDefaults() Limits {
-	l.Bytes = cmp.Or(l.Bytes, 64<<10)
+	l.Bytes = cmp.Or(l.Bytes, 32<<10)
 	l.Tokens = cmp.Or(l.Tokens, 1_000)
 	l.Depth = cmp.Or(l.Depth, 20)
 	l.Aliases = cmp.Or(l.Aliases, 50)
 	l.RootFields = cmp.Or(l.RootFields, 20)
 	l.Directives = cmp.Or(l.Directives, 50)
 	l.Fragments = cmp.Or(l.Fragments, 50)
-	l.Nodes = cmp.Or(l.Nodes, 1_500)
+	l.Nodes = cmp.Or(l.Nodes, 1_000)
 	l.Overlaps = cmp.Or(l.Overlaps, 1_000)
 	l.Cost = cmp.Or(l.Cost, 5_000)
 	l.VariableBytes = cmp.Or(l.VariableBytes, 256<<10)
 	return l
+}
+
+func (l Limits) bytesOf(text string) int {
+	if strings.Contains(text, `"""`) {
+		return l.Bytes / 2
+	}
+	return l.Bytes
 }
 
 // check takes time in proportion to the document's tokens and to Nodes, whatever the document.
@@ -238,54 +246,4 @@ func valueSize(v *ast.Value) size {
 		s.depth++
 	}
 	return s
-}
-
-// each visits every value of a document.
-func each(d *ast.QueryDocument, visit func(*ast.Value)) {
-	v := valueVisitor(visit)
-	for _, o := range d.Operations {
-		v.directives(o.Directives)
-		v.selections(o.SelectionSet)
-	}
-	for _, f := range d.Fragments {
-		v.directives(f.Directives)
-		v.selections(f.SelectionSet)
-	}
-}
-
-type valueVisitor func(*ast.Value)
-
-func (v valueVisitor) selections(set ast.SelectionSet) {
-	for _, selection := range set {
-		switch selection := selection.(type) {
-		case *ast.Field:
-			v.arguments(selection.Arguments)
-			v.directives(selection.Directives)
-			v.selections(selection.SelectionSet)
-		case *ast.InlineFragment:
-			v.directives(selection.Directives)
-			v.selections(selection.SelectionSet)
-		case *ast.FragmentSpread:
-			v.directives(selection.Directives)
-		}
-	}
-}
-
-func (v valueVisitor) directives(list ast.DirectiveList) {
-	for _, d := range list {
-		v.arguments(d.Arguments)
-	}
-}
-
-func (v valueVisitor) arguments(list ast.ArgumentList) {
-	for _, a := range list {
-		v.value(a.Value)
-	}
-}
-
-func (v valueVisitor) value(value *ast.Value) {
-	v(value)
-	for _, child := range value.Children {
-		v.value(child.Value)
-	}
 }

@@ -1,7 +1,6 @@
 package operation
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
@@ -9,39 +8,15 @@ import (
 
 // normalise writes an operation and its fragments, by name, with no more white space than keeps names apart. Strings have
 // one way of being written, so that a block string equals the string it stands for.
-func normalise(d *ast.QueryDocument, o *ast.OperationDefinition) string {
+func normalise(o *ast.OperationDefinition) string {
 	var w writer
 	w.operation(o)
-	for _, f := range fragmentsOf(d, o) {
+	for _, f := range fragmentsOf(o) {
 		w.text(" fragment ", f.Name, " on ", f.TypeCondition)
 		w.directives(f.Directives)
 		w.selections(f.SelectionSet)
 	}
 	return w.String()
-}
-
-// fragmentsOf lists the fragments that an operation uses, by name.
-func fragmentsOf(d *ast.QueryDocument, o *ast.OperationDefinition) []*ast.FragmentDefinition {
-	var used []*ast.FragmentDefinition
-	var visit func(ast.SelectionSet)
-	visit = func(set ast.SelectionSet) {
-		for _, selection := range set {
-			switch selection := selection.(type) {
-			case *ast.Field:
-				visit(selection.SelectionSet)
-			case *ast.InlineFragment:
-				visit(selection.SelectionSet)
-			case *ast.FragmentSpread:
-				if f := d.Fragments.ForName(selection.Name); f != nil && !slices.Contains(used, f) {
-					used = append(used, f)
-					visit(f.SelectionSet)
-				}
-			}
-		}
-	}
-	visit(o.SelectionSet)
-	slices.SortFunc(used, func(a, b *ast.FragmentDefinition) int { return strings.Compare(a.Name, b.Name) })
-	return used
 }
 
 type writer struct{ strings.Builder }

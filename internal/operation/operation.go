@@ -68,19 +68,19 @@ func (c *Compiler) Compile(text string) (*Document, gqlerror.List) {
 	if errs := c.validate(parsed); len(errs) > 0 {
 		return nil, errs
 	}
-	if len(parsed.Operations) > 1 {
-		forgetDefinitions(parsed)
-	}
 	d := &Document{Text: text, AST: parsed}
 	for _, definition := range parsed.Operations {
 		d.operations = append(d.operations, c.operation(d, definition))
+	}
+	if len(parsed.Operations) > 1 {
+		d.forgetDefinitions()
 	}
 	return d, nil
 }
 
 func (c *Compiler) parse(text string) (*ast.QueryDocument, *gqlerror.Error) {
-	if len(text) > c.limits.Bytes {
-		return nil, beyond("MAX_BYTES_LIMIT", "bytes", len(text), c.limits.Bytes)
+	if limit := c.limits.bytesOf(text); len(text) > limit {
+		return nil, beyond("MAX_BYTES_LIMIT", "bytes", len(text), limit)
 	}
 	if !utf8.ValidString(text) {
 		return nil, refuse(codeParse, "the document is not valid UTF-8")
@@ -103,10 +103,21 @@ func (c *Compiler) operation(d *Document, definition *ast.OperationDefinition) *
 	o := &Operation{
 		Document: d, Definition: definition, Name: definition.Name, Type: definition.Operation, compiler: c,
 	}
-	o.normalised = normalise(d.AST, definition)
+	o.normalised = normalise(definition)
 	o.Hash = sha256.Sum256([]byte(o.normalised))
+	o.neverNull = neverNull(definition)
 	o.analyse()
 	return o
+}
+
+// analyse works out what does not depend on variables, and what holds whatever they are.
+func (o *Operation) analyse() {
+	var depends bool
+	o.strictest, depends = o.walkPolicy(nil)
+	o.steadyPolicy = !depends
+	o.cacheable = o.strictest.MaxAge > 0 || depends && o.mayBeCacheable()
+	o.cost, depends = o.walkCost(nil)
+	o.steadyCost = !depends
 }
 
 // Operation finds an operation by name; the empty name stands for the only one.
@@ -137,11 +148,11 @@ type Operation struct {
 
 	compiler   *Compiler
 	normalised string
-	conditions []string // variables of @skip and @include
+	neverNull  []string // nullable variables in places that are not
 	strictest  Policy
-	cacheable  bool
 	cost       int
-	// steady tells what no variable changes.
+	cacheable  bool
+	// What no variable changes is steady.
 	steadyPolicy, steadyCost bool
 }
 
@@ -149,10 +160,12 @@ type Operation struct {
 // string is written do not change it, whatever changes a result does.
 func (o *Operation) Normalised() string { return o.normalised }
 
-// forgetDefinitions of variables: where several operations use a fragment, those in it are of the operation that was
+// forgetDefinitions of variables: in a fragment that several operations use, they are those of the operation that was
 // validated last, and their defaults would come to the others. Variables has put the right ones among the values.
-func forgetDefinitions(d *ast.QueryDocument) {
-	each(d, func(v *ast.Value) { v.VariableDefinition = nil })
+func (d *Document) forgetDefinitions() {
+	for _, o := range d.operations {
+		eachValue(o.Definition, func(v *ast.Value) { v.VariableDefinition = nil })
+	}
 }
 
 // shorten keeps a client's text from filling an error.

@@ -1,6 +1,11 @@
 package operation
 
-import "github.com/vektah/gqlparser/v2/ast"
+import (
+	"slices"
+	"strings"
+
+	"github.com/vektah/gqlparser/v2/ast"
+)
 
 // overlaps bounds the comparisons that validation makes to see that fields can be merged: each pair of fields with one
 // response path once, spreads likewise, and all of it again for each inline fragment around them. The document is within
@@ -8,10 +13,10 @@ import "github.com/vektah/gqlparser/v2/ast"
 func overlaps(d *ast.QueryDocument, fragments map[string]*ast.FragmentDefinition, inline int) int {
 	c := &comparisons{fragments: fragments}
 	for _, o := range d.Operations {
-		c.within(o.SelectionSet)
+		c.below([]meeting{{set: o.SelectionSet}})
 	}
 	for _, f := range d.Fragments {
-		c.within(f.SelectionSet)
+		c.below([]meeting{{set: f.SelectionSet}})
 	}
 	return c.pairs * (1 + inline)
 }
@@ -19,65 +24,60 @@ func overlaps(d *ast.QueryDocument, fragments map[string]*ast.FragmentDefinition
 type comparisons struct {
 	fragments map[string]*ast.FragmentDefinition
 	pairs     int
+	stack     []meeting // of all places that are being looked at
 }
 
-// group is what has one response name in one place.
-type group struct {
-	members, weight int
-	below           []ast.SelectionSet
+// meeting is a field or spread in the place where it meets others of its response name.
+type meeting struct {
+	name   string
+	weight int // what it takes to compare it
+	set    ast.SelectionSet
 }
 
-// place is where the selections of one merged field meet.
-type place struct {
-	groups map[string]*group
-	order  []*group
-}
+// spreads meet under a name that no field can have.
+const spreads = "..."
 
-func (c *comparisons) within(sets ...ast.SelectionSet) {
-	p := place{groups: map[string]*group{}}
-	for _, set := range sets {
-		c.collect(&p, set)
+// below counts what is below fields that are merged.
+func (c *comparisons) below(fields []meeting) {
+	start := len(c.stack)
+	for _, f := range fields {
+		c.collect(f.set)
 	}
-	for _, g := range p.order {
-		c.pairs += (g.members - 1) * g.weight / 2
-		if len(g.below) > 0 {
-			c.within(g.below...)
+	place := c.stack[start:]
+	slices.SortFunc(place, func(a, b meeting) int { return strings.Compare(a.name, b.name) })
+	for len(place) > 0 {
+		n, weight, deeper := 0, 0, false
+		for n < len(place) && place[n].name == place[0].name {
+			weight += place[n].weight
+			deeper = deeper || len(place[n].set) > 0
+			n++
 		}
+		c.pairs += (n - 1) * weight / 2
+		if deeper {
+			c.below(place[:n])
+		}
+		place = place[n:]
 	}
+	c.stack = c.stack[:start]
 }
 
-func (c *comparisons) collect(p *place, set ast.SelectionSet) {
+// collect puts what is in a set, and in its fragments, on the stack.
+func (c *comparisons) collect(set ast.SelectionSet) {
 	for _, selection := range set {
 		switch selection := selection.(type) {
 		case *ast.Field:
-			g := p.group(selection.Alias)
-			g.members++
-			g.weight++
+			weight := 1
 			for _, a := range selection.Arguments {
-				g.weight += valueSize(a.Value).nodes
+				weight += valueSize(a.Value).nodes
 			}
-			if len(selection.SelectionSet) > 0 {
-				g.below = append(g.below, selection.SelectionSet)
-			}
+			c.stack = append(c.stack, meeting{selection.Alias, weight, selection.SelectionSet})
 		case *ast.InlineFragment:
-			c.collect(p, selection.SelectionSet)
+			c.collect(selection.SelectionSet)
 		case *ast.FragmentSpread:
-			g := p.group("...")
-			g.members++
-			g.weight++
+			c.stack = append(c.stack, meeting{spreads, 1, nil})
 			if f := c.fragments[selection.Name]; f != nil {
-				c.collect(p, f.SelectionSet)
+				c.collect(f.SelectionSet)
 			}
 		}
 	}
-}
-
-func (p *place) group(name string) *group {
-	g := p.groups[name]
-	if g == nil {
-		g = &group{}
-		p.groups[name] = g
-		p.order = append(p.order, g)
-	}
-	return g
 }

@@ -118,7 +118,7 @@ func argument(path ast.Path) core.ErrorOption {
 	return func(err *gqlerror.Error) { err.Extensions = map[string]any{"argument": path.String()} }
 }
 
-// eachScalar calls visit with every scalar inside a value.
+// eachScalar calls visit with every scalar inside a value. The path is only good during the call.
 func eachScalar(path ast.Path, v *ast.Value, visit func(ast.Path, *ast.Value)) {
 	if v == nil {
 		return
@@ -128,7 +128,7 @@ func eachScalar(path ast.Path, v *ast.Value, visit func(ast.Path, *ast.Value)) {
 		if child.Name != "" {
 			step = ast.PathName(child.Name)
 		}
-		eachScalar(append(slices.Clip(path), step), child.Value, visit)
+		eachScalar(append(path, step), child.Value, visit)
 	}
 	isList := v.Kind == ast.ListValue && (v.ExpectedType == nil || v.ExpectedType.Elem != nil)
 	if v.Definition != nil && v.Definition.Kind == ast.Scalar && !isList {

@@ -40,21 +40,43 @@ func (o *Operation) Variables(given map[string]any) (*Variables, gqlerror.List) 
 	if failed != nil {
 		return nil, gqlerror.List{explain(failed)}
 	}
-	for _, name := range o.conditions {
+	for _, name := range o.neverNull {
 		if value, given := values[name]; given && value == nil {
 			return nil, gqlerror.List{badVariable(ast.Path{ast.PathName(name)}, "cannot be null")}
 		}
 	}
-	canonical, failed := json.Marshal(values)
-	if failed != nil {
-		return nil, gqlerror.List{refuse(codeInput, "the variables are not JSON")}
-	}
-	v := &Variables{Values: values, Canonical: string(canonical)}
+	v := &Variables{Values: values, Canonical: canonical(values)}
 	if cost, limit := o.Cost(v), o.compiler.limits.Cost; cost > limit {
 		return nil, gqlerror.List{refuse("COST_ESTIMATED_TOO_EXPENSIVE",
 			"the operation costs %d by estimate, and the limit is %d: ask for fewer entries of lists", cost, limit)}
 	}
 	return v, nil
+}
+
+// canonical panics on what JSON cannot hold, which settle has refused.
+func canonical(values map[string]any) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(values); err != nil {
+		panic("canonical variables: " + err.Error())
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// neverNull lists the variables that may be null but stand where null may not, which a default of theirs or of the place
+// allows.
+func neverNull(o *ast.OperationDefinition) (names []string) {
+	eachValue(o, func(v *ast.Value) {
+		if v.Kind != ast.Variable || v.ExpectedType == nil || !v.ExpectedType.NonNull {
+			return
+		}
+		declared := o.VariableDefinitions.ForName(v.Raw)
+		if declared != nil && !declared.Type.NonNull && !slices.Contains(names, v.Raw) {
+			names = append(names, v.Raw)
+		}
+	})
+	return names
 }
 
 // explain puts the operation's words for gqlparser's.
@@ -105,13 +127,13 @@ type weight struct{ bytes, values int }
 
 func (w *weight) take(value any) {
 	w.values--
-	w.bytes -= 2
+	w.bytes--
 	if w.values < 0 || w.bytes < 0 {
 		return
 	}
 	switch value := value.(type) {
 	case string:
-		w.bytes -= len(value)
+		w.text(value)
 	case json.Number:
 		w.bytes -= len(value)
 	case []any:
@@ -123,11 +145,22 @@ func (w *weight) take(value any) {
 			if w.values < 0 {
 				return
 			}
-			w.bytes -= len(name) + 3
+			w.bytes--
+			w.text(name)
 			w.take(member)
 		}
 	default:
-		w.bytes -= 6
+		w.bytes -= 4
+	}
+}
+
+// text counts what JSON escapes as the six bytes that it may take.
+func (w *weight) text(s string) {
+	w.bytes -= len(s) + 2
+	for i := 0; i < len(s) && w.bytes >= 0; i++ {
+		if s[i] < ' ' || s[i] == '"' || s[i] == '\\' {
+			w.bytes -= 5
+		}
 	}
 }
 
@@ -143,26 +176,27 @@ func (o *Operation) settle(given map[string]any) (map[string]any, *gqlerror.Erro
 			}
 			value, _ = declared.DefaultValue.Value(nil)
 		}
-		s := settler{schema: o.compiler.schema, path: ast.Path{ast.PathName(declared.Variable)}}
-		values[declared.Variable] = s.value(declared.Type, value)
+		s := settler{schema: o.compiler.schema}
+		values[declared.Variable] = s.in(ast.PathName(declared.Variable), declared.Type, value)
 		if s.refused != "" {
+			slices.Reverse(s.path)
 			return nil, badVariable(s.path, s.refused)
 		}
 	}
 	return values, nil
 }
 
-// settler settles one variable. It stops, with its path where it was, when something is refused.
+// settler settles one variable, until something of it is refused.
 type settler struct {
 	schema  *ast.Schema
-	path    ast.Path
 	refused string
+	path    ast.Path // to what is refused, from the inside out
 }
 
 func (s *settler) value(t *ast.Type, value any) any {
 	switch {
-	case value == nil || s.refused != "":
-		return value
+	case value == nil:
+		return nil
 	case t.Elem != nil:
 		return s.list(t.Elem, value)
 	}
@@ -180,12 +214,11 @@ func (s *settler) value(t *ast.Type, value any) any {
 	return value
 }
 
-// in settles a part of a value.
+// in settles the part of a value that step leads to.
 func (s *settler) in(step ast.PathElement, t *ast.Type, value any) any {
-	s.path = append(s.path, step)
 	value = s.value(t, value)
-	if s.refused == "" {
-		s.path = s.path[:len(s.path)-1]
+	if s.refused != "" {
+		s.path = append(s.path, step)
 	}
 	return value
 }
@@ -198,18 +231,23 @@ func (s *settler) list(of *ast.Type, value any) any {
 	}
 	settled := make([]any, len(given))
 	for i, entry := range given {
-		settled[i] = s.in(ast.PathIndex(i), of, entry)
+		settled[i] = s.value(of, entry)
+		if s.refused != "" {
+			s.path = append(s.path, ast.PathIndex(i))
+			break
+		}
 	}
 	return settled
 }
 
 func (s *settler) object(definition *ast.Definition, given map[string]any) any {
-	settled := make(map[string]any, len(given))
-	for name, member := range given {
+	for name := range given {
 		if name != "__typename" && definition.Fields.ForName(name) == nil {
-			settled[name] = member // unknown, which gqlparser says
+			s.refused, s.path = "unknown field", ast.Path{ast.PathName(name)}
+			return nil
 		}
 	}
+	settled := make(map[string]any, len(given))
 	for _, field := range definition.Fields {
 		member, isGiven := given[field.Name]
 		if !isGiven {
@@ -219,6 +257,9 @@ func (s *settler) object(definition *ast.Definition, given map[string]any) any {
 			member, _ = field.DefaultValue.Value(nil)
 		}
 		settled[field.Name] = s.in(ast.PathName(field.Name), field.Type, member)
+		if s.refused != "" {
+			break
+		}
 	}
 	return settled
 }

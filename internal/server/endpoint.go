@@ -16,7 +16,6 @@ import (
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/executor"
-	"github.com/99designs/gqlgen/graphql/handler/extension"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 )
@@ -31,6 +30,7 @@ type endpoint struct {
 	results  *opcache.Cache // nil: none are kept
 	headers  opcache.Headers
 	exec     *executor.Executor
+	like     *graphql.OperationContext // what all operations have in common
 	zip      opcache.Zipper
 	errors   *presenter
 	metrics  *metrics
@@ -42,8 +42,6 @@ func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
 	exec := executor.New(o.Schema)
 	exec.SetErrorPresenter(errors.present)
 	exec.SetRecoverFunc(func(_ context.Context, value any) error { return newPanicked(value) })
-	exec.SetQueryCache(preparedDocument{})
-	exec.Use(extension.Introspection{}) // the compiler refuses it where it is off
 	if o.Response != nil {
 		exec.AroundResponses(func(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 			return next(o.Response(ctx))
@@ -57,8 +55,10 @@ func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
 			return next(ctx)
 		})
 	}
+	// The middleware is in the context of any operation alone. This one is never executed.
+	like, _ := exec.CreateOperationContext(graphql.StartOperationTrace(context.Background()), &graphql.RawParams{Query: "{__typename}"})
 	return &endpoint{
-		preparer: newPreparer(o), results: o.Results, headers: o.ResultHeaders, exec: exec,
+		preparer: newPreparer(o), results: o.Results, headers: o.ResultHeaders, exec: exec, like: like,
 		errors: errors, metrics: metrics, timeout: o.RequestTimeout,
 	}
 }
@@ -221,19 +221,29 @@ func (e *endpoint) execute(ctx context.Context, p *prepared, viewer *models.View
 	recordOf(ctx).identify() // before anything can log or fail
 	ctx, cancel := context.WithTimeout(auth.WithViewer(ctx, viewer), e.timeout)
 	defer cancel()
-	ctx = context.WithValue(graphql.StartOperationTrace(ctx), documentKey{}, p.operation.Document.AST)
-	op, refused := e.exec.CreateOperationContext(ctx, &graphql.RawParams{
-		Query: p.operation.Document.Text, OperationName: p.operation.Name, Variables: p.variables.Values, Extensions: p.extensions,
-	})
-	if len(refused) > 0 {
-		return nil, refused // the compiler found nothing: a mistake of ours
-	}
-	next, ctx := e.exec.DispatchOperation(ctx, op)
+	next, ctx := e.exec.DispatchOperation(graphql.StartOperationTrace(ctx), e.operation(p))
 	response := next(ctx)
 	if response == nil || len(response.Data) == 0 {
 		return nil, inTime(ctx, cmp.Or(ctx.Err(), errors.New("execute: no result")))
 	}
 	return response, nil
+}
+
+// operation is a context for one execution. The executor's own way to it would coerce the variables once more, and write
+// to them, which requests share.
+func (e *endpoint) operation(p *prepared) *graphql.OperationContext {
+	return &graphql.OperationContext{
+		RawQuery:               p.operation.Document.Text,
+		Doc:                    p.operation.Document.AST,
+		OperationName:          p.operation.Name,
+		Operation:              p.operation.Definition,
+		Variables:              p.variables.Values,
+		Extensions:             p.extensions,
+		RecoverFunc:            e.like.RecoverFunc,
+		ResolverMiddleware:     e.like.ResolverMiddleware,
+		RootResolverMiddleware: e.like.RootResolverMiddleware,
+		DisableIntrospection:   false, // the compiler refuses it where it is off
+	}
 }
 
 // write sends a response that is not kept.

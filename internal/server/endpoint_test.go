@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"freshet/models"
@@ -327,4 +328,28 @@ func TestEncode_Members(t *testing.T) {
 			t.Errorf("encode: got %s, want %s", got, want)
 		}
 	}
+}
+
+// TestEndpoint_SharesVariables of equal requests, which nothing may write to then: Go ends the process where two do.
+func TestEndpoint_SharesVariables(t *testing.T) {
+	t.Parallel()
+	s := start(t, &resolvers{feed: func(context.Context, *int) (*models.Connection[models.Post], error) {
+		return &models.Connection[models.Post]{}, nil
+	}}, nil)
+	const query = `query($filter:FeedFilter){feed(filter:$filter){__typename}}`
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for range 50 {
+				a, err := s.try(request{
+					method: "POST", header: []string{jsonBody, "Authorization: Bearer good"},
+					body: body(map[string]any{"query": query, "variables": map[string]any{"filter": map[string]any{"categories": []string{"science"}}}}),
+				})
+				if want := `{"data":{"feed":{"__typename":"PostConnection"}}}`; err != nil || a.body != want {
+					t.Errorf("feed: got %s, %v, want %s", a.body, err, want)
+				}
+			}
+		})
+	}
+	clients.Wait()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/maypok86/otter/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -124,22 +123,6 @@ func (p *preparer) document(text string) (*operation.Document, gqlerror.List) {
 	}
 	return made, errs
 }
-
-// preparedDocument hands the executor the document that it is about to execute, instead of parsing it again.
-type preparedDocument struct{}
-
-type documentKey struct{}
-
-// Get implements graphql.Cache.
-func (preparedDocument) Get(ctx context.Context, _ string) (*ast.QueryDocument, bool) {
-	document, ok := ctx.Value(documentKey{}).(*ast.QueryDocument)
-	return document, ok
-}
-
-// Add implements graphql.Cache.
-func (preparedDocument) Add(context.Context, string, *ast.QueryDocument) {}
-
-var _ graphql.Cache[*ast.QueryDocument] = preparedDocument{}
 
 func describe(rec *record, op *operation.Operation) {
 	rec.operation, rec.kind = op.Name, string(op.Type)

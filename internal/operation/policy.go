@@ -33,30 +33,24 @@ func (o *Operation) Policy(v *Variables) Policy {
 	if v == nil || o.steadyPolicy {
 		return o.strictest
 	}
-	return o.walkPolicy(v.Values)
+	p, _ := o.walkPolicy(v.Values)
+	return p
 }
 
 // Cacheable tells whether it is a query that some variables give a MaxAge. It may be true in vain for conditions that
 // exclude one another.
 func (o *Operation) Cacheable() bool { return o.cacheable }
 
-func (o *Operation) analyse() {
-	o.conditions = conditionsOf(o)
-	o.steadyPolicy = len(o.conditions) == 0
-	o.strictest = o.walkPolicy(nil)
-	o.cacheable = o.strictest.MaxAge > 0 || !o.steadyPolicy && o.mayBeCacheable()
-	o.cost, o.steadyCost = o.walkCost(nil)
-}
-
 const forever = time.Duration(math.MaxInt64)
 
-func (o *Operation) walkPolicy(values map[string]any) Policy {
+// walkPolicy also tells whether it depends on variables; nil values include whatever does.
+func (o *Operation) walkPolicy(values map[string]any) (p Policy, depends bool) {
 	w := &policyWalk{operation: o, values: values, found: Policy{MaxAge: forever, Scope: policy.Public}}
 	w.operationRoot()
 	if w.found.MaxAge == forever {
 		w.found.MaxAge = 0 // nothing but __typename: Apollo keeps no such thing
 	}
-	return w.found
+	return w.found, w.depends
 }
 
 // mayBeCacheable looks for a field that can be kept, and for none that must not and is always there.
@@ -71,6 +65,7 @@ type policyWalk struct {
 	operation  *Operation
 	values     map[string]any // nil includes whatever depends on them
 	found      Policy
+	depends    bool // on variables
 	optimistic bool // leave aside fields that are not to be kept and may be left out
 	keepable   bool // there is a field that may be kept
 }
@@ -113,20 +108,19 @@ func rootOf(schema *ast.Schema, operation ast.Operation) *ast.Definition {
 // selections of an object of one of the types. Where conditional is set, it may all be left out.
 func (w *policyWalk) selections(set ast.SelectionSet, types []*ast.Definition, at *path, conditional bool) {
 	for _, selection := range set {
+		in, depends := included(directivesOf(selection), w.values)
+		w.depends = w.depends || depends
+		if !in {
+			continue
+		}
 		switch selection := selection.(type) {
 		case *ast.Field:
-			if in, depends := included(selection.Directives, w.values); in {
-				w.field(selection, types, &path{at, selection.Alias, conditional || depends})
-			}
+			w.field(selection, types, &path{at, selection.Alias, conditional || depends})
 		case *ast.InlineFragment:
-			if in, depends := included(selection.Directives, w.values); in {
-				w.selections(selection.SelectionSet, w.narrow(types, selection.TypeCondition), at, conditional || depends)
-			}
+			w.selections(selection.SelectionSet, w.narrow(types, selection.TypeCondition), at, conditional || depends)
 		case *ast.FragmentSpread:
-			if in, depends := included(selection.Directives, w.values); in {
-				f := selection.Definition
-				w.selections(f.SelectionSet, w.narrow(types, f.TypeCondition), at, conditional || depends)
-			}
+			f := selection.Definition
+			w.selections(f.SelectionSet, w.narrow(types, f.TypeCondition), at, conditional || depends)
 		}
 	}
 }
@@ -220,39 +214,4 @@ func included(directives ast.DirectiveList, values map[string]any) (in, depends 
 		}
 	}
 	return in, depends
-}
-
-// conditionsOf lists the variables of an operation that @skip and @include ask.
-func conditionsOf(o *Operation) (names []string) {
-	var directives func(list ast.DirectiveList)
-	directives = func(list ast.DirectiveList) {
-		for _, d := range list {
-			if d.Name != "skip" && d.Name != "include" {
-				continue
-			}
-			if v := d.Arguments.ForName("if").Value; v.Kind == ast.Variable && !slices.Contains(names, v.Raw) {
-				names = append(names, v.Raw)
-			}
-		}
-	}
-	var visit func(ast.SelectionSet)
-	visit = func(set ast.SelectionSet) {
-		for _, selection := range set {
-			switch selection := selection.(type) {
-			case *ast.Field:
-				directives(selection.Directives)
-				visit(selection.SelectionSet)
-			case *ast.InlineFragment:
-				directives(selection.Directives)
-				visit(selection.SelectionSet)
-			case *ast.FragmentSpread:
-				directives(selection.Directives)
-			}
-		}
-	}
-	visit(o.Definition.SelectionSet)
-	for _, f := range fragmentsOf(o.Document.AST, o.Definition) {
-		visit(f.SelectionSet)
-	}
-	return names
 }
