@@ -1,6 +1,7 @@
 # `make` alone lists the targets. Each installs what is missing, so that Go, git and make are enough to begin with.
 
 WEB := internal/playground/web
+CLIENTS := e2e/clients
 # What `make generate` writes. It is committed: a build needs Go alone.
 GENERATED := graph models/generated.go internal/playground/dist
 ARGS ?=
@@ -20,7 +21,7 @@ run:
 	go run . dev $(ARGS)
 
 ## make test      all checks and all tests, as CI runs them
-test: tools
+test: tools $(CLIENTS)/node_modules/.package-lock.json
 	@$(MAKE) --no-print-directory lint check-generated
 	go test -race -shuffle=on -count=1 ./...
 
@@ -30,8 +31,8 @@ generate: tools $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run build
 
 # npm leaves this file behind when it has installed everything.
-$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
-	cd $(WEB) && npm ci --no-audit --no-fund
+%/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund
 	@touch $@
 
 # The files are compared with those of a moment ago, not with a commit, so that it also tells before one.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -42,10 +43,33 @@ func run(ctx context.Context, args []string, lookup lookup, stdout, stderr io.Wr
 		Commands: []*cli.Command{
 			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.policy(), p.version(),
 		},
-		Suggest:        true,
+		ArgValidator:   checkArguments,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 	}
+	explainUsage(root)
 	return root.Run(ctx, args)
+}
+
+// explainUsage has a command line that can't be read answered by one sentence, not by all of the help.
+func explainUsage(c *cli.Command) {
+	c.OnUsageError = func(_ context.Context, at *cli.Command, err error, _ bool) error {
+		return fmt.Errorf("%w; see %s -h", err, at.FullName())
+	}
+	for _, sub := range c.Commands {
+		explainUsage(sub)
+	}
+}
+
+// checkArguments refuses what is neither a command nor the argument that a command's ArgsUsage asks for.
+func checkArguments(_ context.Context, c *cli.Command) error {
+	first := c.Args().First()
+	switch {
+	case first == "" || c.ArgsUsage != "" || c.Name == "help":
+		return nil
+	case slices.ContainsFunc(c.Commands, func(sub *cli.Command) bool { return sub.Name != "help" }):
+		return fmt.Errorf("there is no command %q; see %s -h", first, c.FullName())
+	}
+	return fmt.Errorf("%s takes no arguments, but got %q; see %s -h", c.FullName(), first, c.FullName())
 }
 
 type lookup = func(name string) (string, bool)

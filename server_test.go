@@ -70,6 +70,10 @@ func TestRun_RefusesWhatItCantRead(t *testing.T) {
 		want string
 	}{
 		{[]string{"serve"}, "database-url"},
+		{[]string{"serve", "--nothing"}, "see freshet serve -h"},
+		{[]string{"nothing"}, "there is no command"},
+		{[]string{"migrate", "nothing"}, "there is no command"},
+		{[]string{"dev", "medium"}, "takes no arguments"},
 		{[]string{"dev", "--seed", "huge"}, "huge"},
 		{[]string{"persisted", "publish", "--database-url", "x", "--app", "ios", "--build", "1"}, "got 0 arguments"},
 		{[]string{"persisted", "list", "--database-url", "x", "more"}, "got 1 arguments"},
@@ -79,9 +83,13 @@ func TestRun_RefusesWhatItCantRead(t *testing.T) {
 		{[]string{"serve", "--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x?bogus=%zz", "--redis-url", "redis://x"}, "database URL"},
 		{[]string{"serve", "--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x", "--redis-url", "http://:" + secret + "@x"}, "Redis URL"},
 		{[]string{"serve", "--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x", "--redis-url", "redis://127.0.0.1:1"}, "PostgreSQL can't be reached"},
-		{[]string{"migrate", "up", "--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x"}, ""},
+		{[]string{"migrate", "up", "--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x"}, "PostgreSQL can't be reached"},
 	} {
-		err := run(t.Context(), append([]string{"freshet"}, c.args...), nothing, io.Discard, io.Discard)
+		var said bytes.Buffer
+		err := run(t.Context(), append([]string{"freshet"}, c.args...), nothing, &said, &said)
+		if err != nil && (strings.Contains(err.Error(), "\n") || said.Len() > 0) {
+			t.Errorf("freshet %s: got %v and %q, want one sentence", c.args[0], err, &said)
+		}
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), secret) {
 			t.Errorf("freshet %s: got %v, want an error with %q and no password", c.args[0], err, c.want)
 		}

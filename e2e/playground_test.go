@@ -1,4 +1,4 @@
-// Package e2e_test drives the running server with a real browser.
+// Package e2e_test drives the running server with a real browser and with real GraphQL clients.
 package e2e_test
 
 import (

@@ -15,8 +15,11 @@ import (
 
 // site is a running Freshet with demo data.
 type site struct {
-	origin string
-	token  string // of the demo account
+	origin   string
+	token    string // of the demo account
+	admin    string // the administrator's token
+	database string // its address, with the password
+	program  string // freshet itself, for commands beside the one that serves
 }
 
 // startSite builds the program and runs its dev command, as a developer does, over an empty data directory. It ends with
@@ -58,7 +61,9 @@ func startSite(t *testing.T) site {
 	if err != nil {
 		t.Fatalf("learn the server's address: %v", err)
 	}
-	return site{origin: info.URL, token: info.Token}
+	return site{
+		origin: info.URL, token: info.Token, admin: info.AdminToken, database: info.DatabaseURL, program: program,
+	}
 }
 
 // openDirectory is a temporary one, which the account that PostgreSQL runs under may pass through, as t.TempDir's parent

@@ -2,12 +2,15 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
 
 	"freshet/internal/auth"
@@ -26,10 +29,36 @@ func withDatabase(url string, do func(*bun.DB) error) error {
 	return do(db)
 }
 
+// withReachable lends do a connection that works.
+func withReachable(ctx context.Context, url string, do func(*bun.DB) error) error {
+	return withDatabase(url, func(db *bun.DB) error {
+		if err := requireReachable(ctx, db); err != nil {
+			return err
+		}
+		return do(db)
+	})
+}
+
+// requireReachable says in one sentence why a database can't be used, where the driver lists what it tried.
+func requireReachable(ctx context.Context, db *bun.DB) error {
+	err := db.PingContext(ctx)
+	var network *net.OpError
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("PostgreSQL can't be used: %s", refused.Message)
+	case errors.As(err, &network):
+		return fmt.Errorf("PostgreSQL can't be reached: %w", network)
+	case err != nil:
+		return fmt.Errorf("PostgreSQL can't be reached: %w", err)
+	}
+	return nil
+}
+
 // requireSchema refuses a database whose schema is older than this release.
 func requireSchema(ctx context.Context, db *bun.DB) error {
-	if err := db.PingContext(ctx); err != nil {
-		return fmt.Errorf("PostgreSQL can't be reached: %w", err)
+	if err := requireReachable(ctx, db); err != nil {
+		return err
 	}
 	states, err := migrations.Status(ctx, db)
 	if err != nil {
@@ -45,7 +74,7 @@ func requireSchema(ctx context.Context, db *bun.DB) error {
 
 // MigrateUp applies the migrations that are missing.
 func MigrateUp(ctx context.Context, url string, out io.Writer) error {
-	return withDatabase(url, func(db *bun.DB) error {
+	return withReachable(ctx, url, func(db *bun.DB) error {
 		names, err := migrations.Up(ctx, db)
 		return report(out, "applied", names, err)
 	})
@@ -53,7 +82,7 @@ func MigrateUp(ctx context.Context, url string, out io.Writer) error {
 
 // MigrateDown takes back what the last MigrateUp applied.
 func MigrateDown(ctx context.Context, url string, out io.Writer) error {
-	return withDatabase(url, func(db *bun.DB) error {
+	return withReachable(ctx, url, func(db *bun.DB) error {
 		names, err := migrations.Down(ctx, db)
 		return report(out, "taken back", names, err)
 	})
@@ -74,7 +103,7 @@ func report(out io.Writer, what string, names []string, err error) error {
 
 // MigrateStatus lists the migrations.
 func MigrateStatus(ctx context.Context, url string, out io.Writer) error {
-	return withDatabase(url, func(db *bun.DB) error {
+	return withReachable(ctx, url, func(db *bun.DB) error {
 		states, err := migrations.Status(ctx, db)
 		if err != nil {
 			return err
@@ -93,6 +122,10 @@ func MigrateStatus(ctx context.Context, url string, out io.Writer) error {
 
 // Seed fills an empty, migrated database with demo data, and publishes a few operations.
 func Seed(ctx context.Context, url string, size seed.Size, out io.Writer) error {
+	err := withDatabase(url, func(db *bun.DB) error { return requireSchema(ctx, db) })
+	if err != nil {
+		return err
+	}
 	result, err := seed.Run(ctx, seed.Options{
 		DatabaseURL:       url,
 		Size:              size,

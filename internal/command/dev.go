@@ -46,7 +46,7 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 	}
 	o.Serve.DatabaseURL, o.Serve.RedisURL = env.Postgres.URL, env.Redis.URL
 	if err := prepare(ctx, o); err != nil {
-		return err
+		return env.Postgres.Explain(err)
 	}
 	i, err := newInstance(ctx, o.Serve)
 	if err != nil {

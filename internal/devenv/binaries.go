@@ -93,6 +93,7 @@ func choosePostgres(found []postgresBinaries, home, made string) (postgresBinari
 		}
 		installed = append(installed, b.version)
 	}
+	installed = slices.Compact(installed) // one server can lie in two places
 	return postgresBinaries{}, fmt.Errorf("the database in %s was made by PostgreSQL %s, and installed is %s: install PostgreSQL %s, or start over with --reset",
 		home, made, strings.Join(installed, " and "), made)
 }

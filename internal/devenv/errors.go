@@ -9,10 +9,13 @@ import (
 	"syscall"
 )
 
+// diskFull is what the servers print of ENOSPC.
+const diskFull = "No space left on device"
+
 // explain turns a failure into one sentence. The output is what the failed program has printed; the disk that holds
 // dir is what can be full.
 func explain(doing, dir, output string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || strings.Contains(output, "No space left on device") {
+	if errors.Is(err, syscall.ENOSPC) || strings.Contains(output, diskFull) {
 		return fmt.Errorf("%s: the disk that holds %s is full: free some space and start again", doing, dir)
 	}
 	if reason := lastComplaint(output); reason != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,5 +88,21 @@ func TestChoosePostgres_ByDatabase(t *testing.T) {
 	_, err := choosePostgres(found, "/data", "16")
 	if err == nil || !strings.Contains(err.Error(), "17.1 and 15.18") {
 		t.Errorf("got %v, want an error that names both installed versions", err)
+	}
+}
+
+func TestPostgres_ExplainsAFullDisk(t *testing.T) {
+	t.Parallel()
+	p := &Postgres{Dir: t.TempDir()}
+	hungUp := errors.New("seed: conn closed")
+	if got := p.Explain(hungUp); got != hungUp {
+		t.Errorf("got %v, want the error as it was", got)
+	}
+	log := "PANIC:  could not write to file \"pg_wal/xlogtemp.1\": No space left on device\n"
+	if err := os.WriteFile(p.file(logFile), []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Explain(hungUp); !strings.Contains(got.Error(), "is full") {
+		t.Errorf("got %v, want it to say that the disk is full", got)
 	}
 }

@@ -19,6 +19,7 @@ import (
 const (
 	clusterDir   = "data"
 	passwordFile = "password"
+	logFile      = "postgres.log"
 	databaseName = "freshet"
 )
 
@@ -97,6 +98,15 @@ func StartPostgres(ctx context.Context, opts PostgresOptions) (*Postgres, error)
 // Restart starts the server again, on the same port, after Stop or Kill.
 func (p *Postgres) Restart(ctx context.Context) error { return p.start(ctx, p.port) }
 
+// Explain tells whether an error of a client comes from a full disk: a server that can't write its log hangs up, and says
+// why in its own log only.
+func (p *Postgres) Explain(err error) error {
+	if output := tail(p.file(logFile)) + err.Error(); strings.Contains(output, diskFull) {
+		return explain("use the database in "+p.Dir, p.Dir, output, err)
+	}
+	return err
+}
+
 func (p *Postgres) file(parts ...string) string {
 	return filepath.Join(append([]string{p.Dir}, parts...)...)
 }
@@ -157,7 +167,7 @@ func (p *Postgres) start(ctx context.Context, port int) error {
 	if err := os.Remove(filepath.Join(data, "postmaster.pid")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	log, err := createFile(p.file("postgres.log"))
+	log, err := createFile(p.file(logFile))
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
@@ -15,6 +19,28 @@ const (
 	uniqueViolation     = "23505"
 	foreignKeyViolation = "23503"
 )
+
+// away tells whether err is of a database that can't be reached, or can't work at present, rather than of a statement. Of a
+// caller whose time is up or who has gone it knows nothing.
+func away(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		// Connections; resources such as connections and disk space; shutdown, crash and start; a standby.
+		for _, class := range []string{"08", "53", "57P", "25006"} {
+			if strings.HasPrefix(pg.Code, class) {
+				return true
+			}
+		}
+		return false
+	}
+	var connect *pgconn.ConnectError
+	var network *net.OpError
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, pgconn.ErrConnClosed) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
 
 // broken tells whether err is the violation of a constraint.
 func broken(err error, sqlState, constraint string) bool {

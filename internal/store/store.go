@@ -108,12 +108,17 @@ func (s *Store) write(ctx context.Context, fn func(context.Context, bun.Tx) erro
 	return nil
 }
 
-// failed names the operation and its arguments in an error, and leaves a refusal as it is.
+// failed names the operation and its arguments in an error, tells clients of a database that is away, and leaves a
+// refusal as it is.
 func failed(err *error, format string, args ...any) {
 	if *err == nil {
 		return
 	}
-	if _, refused := (*err).(models.Refusal); !refused {
-		*err = fmt.Errorf("store: %s: %w", fmt.Sprintf(format, args...), *err)
+	if _, refused := (*err).(models.Refusal); refused {
+		return
 	}
+	if away(*err) {
+		*err = &models.Error{Code: models.CodeUnavailable, Message: "the database is away, try again", Err: *err}
+	}
+	*err = fmt.Errorf("store: %s: %w", fmt.Sprintf(format, args...), *err)
 }
