@@ -21,6 +21,7 @@ import (
 	"freshet/internal/command"
 	"freshet/internal/opcache"
 	"freshet/internal/seed"
+	"freshet/internal/server"
 )
 
 func main() {
@@ -129,6 +130,16 @@ func (p *program) serving(addr string, open bool) []cli.Flag {
 			Usage: "bytes of whole results to hold in this process; negative: none",
 		},
 		&cli.BoolFlag{
+			Name: "apq", Sources: p.env("FRESHET_APQ"), Value: true,
+			Usage: "let clients register operations by their hash (automatic persisted queries)",
+		},
+		&cli.StringFlag{
+			Name: "enforce", Sources: p.env("FRESHET_ENFORCE"), Value: string(server.EnforceOff),
+			Usage: "operations to execute: off (all), log (all, and log those of no build), safelist (those of active builds), " +
+				"id-only (the same, sent by their ids)",
+			Validator: func(text string) error { return new(server.Enforcement).UnmarshalText([]byte(text)) },
+		},
+		&cli.BoolFlag{
 			Name: "private-max-age", Sources: p.env("FRESHET_PRIVATE_MAX_AGE"),
 			Usage: "let clients keep one viewer's results unasked (private, max-age=N) instead of revalidating them",
 		},
@@ -192,6 +203,8 @@ func (p *program) serveOptions(c *cli.Command) (command.ServeOptions, error) {
 		RequestTimeout: c.Duration("request-timeout"),
 		DrainDelay:     c.Duration("drain-delay"),
 		DrainTimeout:   c.Duration("drain-timeout"),
+		Automatic:      c.Bool("apq"),
+		Enforcement:    server.Enforcement(c.String("enforce")),
 		Memory:         c.Int64("memory"),
 		ResultMemory:   c.Int64("result-memory"),
 		ResultHeaders:  opcache.Headers{PrivateMaxAge: c.Bool("private-max-age"), Tags: c.String("tag-header")},

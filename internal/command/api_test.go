@@ -52,12 +52,16 @@ func (w *world) service() string {
 	return "test" + w.redis[strings.LastIndex(w.redis, "/")+1:]
 }
 
-func (w *world) start() *api {
+func (w *world) start() *api { return w.startWith(func(*ServeOptions) {}) }
+
+func (w *world) startWith(change func(*ServeOptions)) *api {
 	w.t.Helper()
-	i, err := newInstance(w.t.Context(), ServeOptions{
+	o := ServeOptions{
 		Addr: "127.0.0.1:0", DatabaseURL: w.database, DatabaseConns: 8, RedisURL: w.redis, RedisConns: 8,
-		Service: w.service(), Log: slog.New(slog.DiscardHandler), Introspection: true,
-	})
+		Service: w.service(), Log: slog.New(slog.DiscardHandler), Introspection: true, Automatic: true,
+	}
+	change(&o)
+	i, err := newInstance(w.t.Context(), o)
 	if err != nil {
 		w.t.Fatal(err)
 	}

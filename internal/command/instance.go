@@ -24,6 +24,7 @@ import (
 	"freshet/internal/changelog"
 	"freshet/internal/opcache"
 	"freshet/internal/operation"
+	"freshet/internal/persisted"
 	"freshet/internal/playground"
 	"freshet/internal/policy"
 	"freshet/internal/server"
@@ -53,7 +54,11 @@ type ServeOptions struct {
 	// Memory bounds this process's tiers of cached values and of whole results, in bytes each; negative: none.
 	Memory, ResultMemory int64
 	ResultHeaders        opcache.Headers
-	Log                  *slog.Logger
+	// Automatic lets clients register the texts of operations by their hash.
+	Automatic bool
+	// Enforcement says which operations are executed.
+	Enforcement server.Enforcement
+	Log         *slog.Logger
 }
 
 // instance is one running server's parts, from the connections up.
@@ -71,6 +76,8 @@ type instance struct {
 	schema   graphql.ExecutableSchema
 	compiler *operation.Compiler
 	results  *opcache.Cache
+	library  *persisted.Library
+	texts    *persisted.Automatic // nil: not supported
 	verifier *verifier.Verifier
 	registry *prometheus.Registry
 
@@ -105,10 +112,14 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 	if err := i.assemble(); err != nil {
 		return nil, err
 	}
+	if err := i.library.Load(ctx); err != nil {
+		return nil, err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = stop
 	i.work.Go(func() { i.node.Run(background) })
 	i.work.Go(func() { i.verifier.Run(background) })
+	i.work.Go(func() { i.library.Run(background) })
 	i.work.Go(func() { i.removeEndedSessions(background) })
 	return i, nil
 }
@@ -135,7 +146,10 @@ func (i *instance) assemble() error {
 	})
 	i.node = changelog.New(changelog.Options{
 		DB: i.logDB.DB, Redis: i.redis, Log: log, Service: i.options.Service, Name: i.options.Name, Logger: i.options.Log,
-		Applied: i.verifier.Changed,
+		Applied: func(tags []string) {
+			i.verifier.Changed(tags)
+			i.library.Changed(tags)
+		},
 	})
 	err = server.RegisterInstance(i.registry, server.Instance{
 		Log: i.node.Stats, Verifier: i.verifier.Stats, CacheAvailable: i.cache.Available, Database: i.db.DB.Stats, Redis: i.redis.PoolStats,
@@ -158,6 +172,12 @@ func (i *instance) assemble() error {
 	i.compiler = operation.NewCompiler(operation.Options{
 		Schema: i.schema.Schema(), Policy: i.policy, Introspection: i.options.Introspection,
 	})
+	i.library = persisted.New(persisted.Options{DB: i.db, Compiler: i.compiler, Log: i.options.Log})
+	if i.options.Automatic {
+		i.texts = persisted.NewAutomatic(persisted.AutomaticOptions{
+			Redis: i.redis, Service: i.options.Service, Available: i.cache.Available, Log: i.options.Log,
+		})
+	}
 	i.results = opcache.New(opcache.Options{Cache: i.cache, Version: release(i.schema), LocalBytes: i.options.ResultMemory})
 	return nil
 }
@@ -182,11 +202,14 @@ func release(schema graphql.ExecutableSchema) string {
 // listen makes the instance's HTTP server. Token, if any, is what requests from the playground begin with.
 func (i *instance) listen(token string) (*server.Server, error) {
 	o := server.Options{
-		Addr:           i.options.Addr,
-		Schema:         i.schema,
-		Compiler:       i.compiler,
-		Results:        i.results,
-		ResultHeaders:  i.options.ResultHeaders,
+		Addr:          i.options.Addr,
+		Schema:        i.schema,
+		Compiler:      i.compiler,
+		Results:       i.results,
+		ResultHeaders: i.options.ResultHeaders,
+		Persisted: server.Persisted{
+			Library: i.library, Automatic: i.texts, Enforcement: i.options.Enforcement,
+		},
 		Authenticate:   i.auth.Authenticate,
 		Response:       i.root.WithLoaders,
 		RootField:      i.root.WithMutationLoaders,
@@ -255,6 +278,9 @@ func (i *instance) close() {
 	}
 	i.stop()
 	i.work.Wait()
+	if i.texts != nil {
+		i.texts.Close()
+	}
 	for _, db := range []*bun.DB{i.db, i.logDB} {
 		if db != nil {
 			db.Close()

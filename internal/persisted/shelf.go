@@ -118,6 +118,9 @@ func (s *shelf) find(app, id string) (*Entry, bool) {
 	return e, e != nil
 }
 
+// Edition is comparable, and changes whenever other operations are served.
+func (l *Library) Edition() any { return l.shelf.Load() }
+
 // ByID finds the operation that a request asks for with documentId, doc_id, id, or the hash of an automatic persisted
 // query. App is what the client calls itself, or empty. The id may have the form "sha256:<hex>", be a bare hash or another
 // id of a manifest, "<app>~<build>~<id>" (Hive), or "<app>/<id>" (graphql-ruby).

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,7 +57,7 @@ func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
 	// The middleware is in the context of any operation alone. This one is never executed.
 	like, _ := exec.CreateOperationContext(graphql.StartOperationTrace(context.Background()), &graphql.RawParams{Query: "{__typename}"})
 	return &endpoint{
-		preparer: newPreparer(o), results: o.Results, headers: o.ResultHeaders, exec: exec, like: like,
+		preparer: newPreparer(o, metrics), results: o.Results, headers: o.ResultHeaders, exec: exec, like: like,
 		errors: errors, metrics: metrics, timeout: o.RequestTimeout,
 	}
 }
@@ -98,7 +97,7 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request, rec *record) e
 			message: "responses are " + typeGraphQL + " or " + typeJSON + ", and Accept names neither",
 		}
 	}
-	p, err := e.preparer.prepare(w, r)
+	p, err := e.preparer.prepare(w, r, rec.viewer)
 	var refused *documentRefused
 	if errors.As(err, &refused) {
 		if !mayQuery(r.Method, rec.kind) {
@@ -296,7 +295,7 @@ const (
 
 // wishOf honours those who have the scope: everybody else could make the server work for each request.
 func wishOf(header []string, viewer *models.Viewer) wish {
-	if len(header) == 0 || viewer == nil || !slices.Contains(viewer.Scopes, developerScope) {
+	if len(header) == 0 || !isDeveloper(viewer) {
 		return wishAny
 	}
 	asked := wishAny
@@ -310,9 +309,6 @@ func wishOf(header []string, viewer *models.Viewer) wish {
 	}
 	return asked
 }
-
-// developerScope lets a session see and do what developers need.
-const developerScope = "developer"
 
 // addVary says what a response depends on besides the address.
 func addVary(h http.Header) {

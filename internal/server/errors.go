@@ -25,6 +25,10 @@ const (
 	codeTimeout          models.Code = "TIMEOUT"
 	codeCancelled        models.Code = "REQUEST_CANCELLED"
 	codeAPQNotSupported  models.Code = "PERSISTED_QUERY_NOT_SUPPORTED"
+	codeAPQNotFound      models.Code = "PERSISTED_QUERY_NOT_FOUND"
+	codeIDAndBody        models.Code = "CANNOT_SEND_PQ_ID_AND_BODY"
+	codeIDRequired       models.Code = "PERSISTED_QUERY_ID_REQUIRED"
+	codeNotSafelisted    models.Code = "QUERY_NOT_IN_SAFELIST"
 	codeAPQMismatch      models.Code = "PERSISTED_QUERY_HASH_MISMATCH"
 	codePersistedUnknown models.Code = "PERSISTED_QUERY_NOT_IN_LIST"
 )

@@ -29,6 +29,7 @@ type metrics struct {
 	operations       *prometheus.CounterVec
 	operationSeconds *prometheus.HistogramVec
 	errors           *prometheus.CounterVec
+	persisted        *prometheus.CounterVec
 
 	routes memo[string, *routeMetrics]
 	kinds  memo[[2]string, kindMetrics]
@@ -55,6 +56,10 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "freshet_graphql_errors_total", Help: "Errors sent to clients, by extensions.code.",
 		}, []string{"code"}),
+		persisted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_persisted_requests_total",
+			Help: "Requests about persisted operations: registered (a text), unregistered (a hash), unknown (an id), refused (by enforcement).",
+		}, []string{"result"}),
 	}
 	m.routes.make = func(route string) *routeMetrics {
 		return &routeMetrics{
@@ -67,7 +72,7 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m.kinds.make = func(key [2]string) kindMetrics {
 		return kindMetrics{m.operations.WithLabelValues(key[0], key[1]), m.operationSeconds.WithLabelValues(key[0])}
 	}
-	return m, register(registry, m.requests, m.requestSeconds, m.operations, m.operationSeconds, m.errors,
+	return m, register(registry, m.requests, m.requestSeconds, m.operations, m.operationSeconds, m.errors, m.persisted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/maypok86/otter/v2"
@@ -10,6 +9,8 @@ import (
 
 	"freshet/internal/opcache"
 	"freshet/internal/operation"
+	"freshet/internal/persisted"
+	"freshet/models"
 )
 
 // prepared is a request that was read and understood: what it asks for, whoever asks. It never changes.
@@ -19,6 +20,11 @@ type prepared struct {
 	extensions map[string]any
 	// result names its result; nil if that is never kept.
 	result *opcache.Base
+
+	entry   *persisted.Entry // that counts its use; nil if no build ships with it
+	byID    bool             // its text was not sent
+	listed  bool             // some build ships with it
+	edition any              // of the library, when that was looked up
 }
 
 // documentRefused is why a document or its variables can't be executed.
@@ -41,12 +47,14 @@ type preparer struct {
 	compiler  *operation.Compiler
 	documents *otter.Cache[string, *operation.Document]
 	known     *otter.Cache[string, *prepared]
+	librarian *librarian
 	bodyLimit int64
 }
 
-func newPreparer(o Options) *preparer {
+func newPreparer(o Options, metrics *metrics) *preparer {
 	return &preparer{
 		compiler: o.Compiler, bodyLimit: o.BodyLimit,
+		librarian: &librarian{Persisted: o.Persisted, metrics: metrics, log: o.Log, unlisted: persisted.Unlisted{Log: o.Log}},
 		documents: otter.Must(&otter.Options[string, *operation.Document]{
 			MaximumWeight: documentBytes,
 			Weigher: func(text string, _ *operation.Document) uint32 {
@@ -67,50 +75,80 @@ func (p *preparer) close() {
 	p.known.StopAllGoroutines()
 }
 
-// prepare reads a request. The error is a refusal or a documentRefused.
-func (p *preparer) prepare(w http.ResponseWriter, r *http.Request) (*prepared, error) {
+// prepare reads a request, and refuses what the viewer may not ask for. The error is a refusal or a documentRefused.
+func (p *preparer) prepare(w http.ResponseWriter, r *http.Request, viewer *models.Viewer) (*prepared, error) {
 	bytes, err := readRequest(w, r, p.bodyLimit)
 	if err != nil {
 		return nil, err
 	}
-	if known, ok := p.known.GetIfPresent(bytes); ok {
-		return known, nil
+	app, build := clientOf(r.Header)
+	key := bytes
+	if app != "" {
+		key += "\n" + app // ids are an app's own; no body and no address ends so
 	}
+	found, ok := p.known.GetIfPresent(key)
+	if !ok || found.edition != p.librarian.edition() {
+		if found, err = p.read(r, bytes, app, viewer); err != nil {
+			return nil, err
+		}
+		// Mutations are not kept: their variables hold passwords, and they do not repeat.
+		if found.operation.Type == ast.Query && len(key) <= knownLength {
+			p.known.Set(key, found)
+		}
+	}
+	if err := p.librarian.enforce(found.byID, found.listed, viewer); err != nil {
+		return nil, err
+	}
+	p.librarian.count(r.Context(), found, app, build)
+	return found, nil
+}
+
+func (p *preparer) read(r *http.Request, bytes, app string, viewer *models.Viewer) (*prepared, error) {
+	ctx := r.Context()
 	e, err := parseRequest(r.Method, bytes)
 	if err != nil {
 		return nil, err
 	}
-	made, err := p.understand(r.Context(), e)
+	recordOf(ctx).operation = e.operationName
+	edition := p.librarian.edition() // before what is looked up in it
+	n, err := p.librarian.find(ctx, e, app)
 	if err != nil {
 		return nil, err
 	}
-	// Mutations are not kept: their variables hold passwords, and they do not repeat.
-	if made.operation.Type == ast.Query && len(bytes) <= knownLength {
-		p.known.Set(bytes, made)
+	op, errs := p.operation(n, e.operationName)
+	if op == nil && p.librarian.strict(viewer) {
+		return nil, p.librarian.enforce(n.byID, false, viewer) // whoever may not send it learns nothing of the schema from it
 	}
+	if op == nil {
+		return nil, &documentRefused{errs}
+	}
+	describe(recordOf(ctx), op)
+	made := &prepared{operation: op, extensions: e.extensions, entry: n.entry, byID: n.byID, listed: p.librarian.listed(n, op), edition: edition}
+	if err := p.librarian.enforce(made.byID, made.listed, viewer); err != nil {
+		return nil, err
+	}
+	p.librarian.register(ctx, n)
+	if made.variables, errs = op.Variables(e.variables); len(errs) > 0 {
+		return nil, &documentRefused{errs}
+	}
+	made.result = opcache.BaseOf(op, made.variables)
 	return made, nil
 }
 
-func (p *preparer) understand(ctx context.Context, e *envelope) (*prepared, error) {
-	text, err := e.text()
-	if err != nil {
-		return nil, err
+// operation is nil if there are errors.
+func (p *preparer) operation(n reference, name string) (*operation.Operation, gqlerror.List) {
+	if n.entry != nil && (name == "" || name == n.entry.Operation.Name) {
+		return n.entry.Operation, nil
 	}
-	recordOf(ctx).operation = e.operationName
-	document, errs := p.document(text)
+	document, errs := p.document(n.text)
 	if len(errs) > 0 {
-		return nil, &documentRefused{errs}
+		return nil, errs
 	}
-	op, unknown := document.Operation(e.operationName)
+	op, unknown := document.Operation(name)
 	if unknown != nil {
-		return nil, &documentRefused{gqlerror.List{unknown}}
+		return nil, gqlerror.List{unknown}
 	}
-	describe(recordOf(ctx), op)
-	variables, errs := op.Variables(e.variables)
-	if len(errs) > 0 {
-		return nil, &documentRefused{errs}
-	}
-	return &prepared{op, variables, e.extensions, opcache.BaseOf(op, variables)}, nil
+	return op, nil
 }
 
 func (p *preparer) document(text string) (*operation.Document, gqlerror.List) {

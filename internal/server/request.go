@@ -132,6 +132,11 @@ func fromBody(body []byte) (*envelope, error) {
 			return nil, err
 		}
 	}
+	if e.query == "" && e.documentID == "" { // beside a query, it is no member that anyone has defined
+		if err := decodeText(members, "id", &e.documentID); err != nil {
+			return nil, err
+		}
+	}
 	for _, object := range e.objects() {
 		if err := decodeObject(object.name, members[object.name], object.into); err != nil {
 			return nil, err
@@ -159,6 +164,9 @@ func fromAddress(rawQuery string) (*envelope, error) {
 			*text.into = value
 		}
 	}
+	if e.query == "" && e.documentID == "" {
+		e.documentID = values.Get("id")
+	}
 	for _, object := range e.objects() {
 		if err := decodeObject(object.name, []byte(values.Get(object.name)), object.into); err != nil {
 			return nil, err
@@ -172,12 +180,12 @@ type textMember struct {
 	into *string
 }
 
-// texts has the three names under which clients send the id of a document: the draft's, Relay's and Hot Chocolate's.
+// texts has two of the names under which clients send the id of a document: the draft's and Relay's. Hot Chocolate's "id"
+// counts where there is nothing else.
 func (e *envelope) texts() []textMember {
 	return []textMember{
 		{"query", &e.query},
 		{"operationName", &e.operationName},
-		{"id", &e.documentID},
 		{"doc_id", &e.documentID},
 		{"documentId", &e.documentID},
 	}
@@ -251,13 +259,4 @@ func settleNumbers(value any) any {
 	return value
 }
 
-// text is the document that is asked for, or why the request names none.
-func (e *envelope) text() (string, error) {
-	if err := e.checkPersisted(); err != nil {
-		return "", err
-	}
-	if strings.TrimSpace(e.query) == "" {
-		return "", badRequest("GraphQL operations must contain a non-empty `query` or a `persistedQuery` extension.")
-	}
-	return e.query, nil
-}
+func isBlank(text string) bool { return strings.TrimSpace(text) == "" }

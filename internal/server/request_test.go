@@ -66,7 +66,7 @@ func TestRequest_TakesWhatIsLegal(t *testing.T) {
 	for _, body := range []string{
 		`{"query":"{__typename}","unknown":[1],"variables":null,"extensions":null,"operationName":null}`,
 		`{"query":"query A{__typename} query B{a:__typename}","operationName":"A"}`,
-		`{"query":"{__typename}","documentId":"sha256:ab"}`,
+		`{"query":"{__typename}","id":"sha256:ab"}`,
 		"\n {\"query\": \"{__typename}\", \"extensions\": {\"tracing\": 1e3}} \n",
 	} {
 		if a := s.do(t, request{method: "POST", header: []string{jsonBody}, body: body}); a.body != want {

@@ -32,6 +32,8 @@ type Options struct {
 	Results *opcache.Cache
 	// ResultHeaders says how they leave.
 	ResultHeaders opcache.Headers
+	// Persisted has the operations that clients name by an id.
+	Persisted Persisted
 	// Authenticate returns the holder of a token, or a *models.Error: CodeUnauthenticated for a token that is unknown or
 	// has expired. It runs once a request that has a token, and must end by itself. Nil refuses every token.
 	Authenticate func(ctx context.Context, token string) (*models.Viewer, error)
