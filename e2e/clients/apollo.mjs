@@ -9,9 +9,9 @@ export function connect({ token, links = [], ...http }) {
 }
 
 /** For everyday(). */
-export function runner(client) {
+export function runner(client, shipped = documents) {
   return async (name, variables) => {
-    const document = gql(documents[name]);
+    const document = gql(shipped[name]);
     const { data } = await (name === 'SetBio'
       ? client.mutate({ mutation: document, variables })
       : client.query({ query: document, variables, fetchPolicy: 'network-only' }));

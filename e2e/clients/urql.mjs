@@ -14,9 +14,9 @@ export function connect({ token, fetch, preferGetMethod, exchanges = [] }) {
 }
 
 /** For everyday(). */
-export function runner(client) {
+export function runner(client, shipped = documents) {
   return async (name, variables) => {
-    const result = await client[name === 'SetBio' ? 'mutation' : 'query'](documents[name], variables).toPromise();
+    const result = await client[name === 'SetBio' ? 'mutation' : 'query'](shipped[name], variables).toPromise();
     if (result.error) throw result.error;
     return result.data;
   };
