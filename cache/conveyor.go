@@ -8,7 +8,7 @@ import (
 )
 
 // lanes is how many round trips of a process are under way at a time.
-const lanes = 8
+const lanes = 2
 
 // queue adds commands to a round trip.
 type queue = func(redis.Pipeliner)
