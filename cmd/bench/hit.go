@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,15 +14,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"freshet/cmd/bench/internal/blast"
 	"freshet/cmd/bench/internal/rig"
+	"freshet/internal/seed"
 )
 
 const (
 	hitConnections = 32
-	hitRounds      = 2
+	hitRounds      = 5
 	hitLong        = 1500 * time.Millisecond // of one measurement
 	hitPosts       = 10                      // give a result of about 10 KB
+	hitEntries     = 200_000                 // are put beside the results, to see whether hits mind
 )
 
 // hitReport is the result of measureHit.
@@ -28,13 +36,18 @@ type hitReport struct {
 	PlainBytes int `json:"plainBytes"`
 	GzipBytes  int `json:"gzipBytes"`
 	// Ratios to the bare handlers, each the lower of gzip and identity.
-	RedisHitRatio          float64   `json:"redisHitRatio"`
-	RedisHitPipelinedRatio float64   `json:"redisHitPipelinedRatio"`
-	LocalHitRatio          float64   `json:"localHitRatio"`
-	P99Ratio               float64   `json:"p99Ratio"`
-	FreeFormRatio          float64   `json:"freeFormRatio"`
-	Rows                   []*hitRow `json:"rows"`
-	Targets                []target  `json:"targets"`
+	RedisHitRatio          float64 `json:"redisHitRatio"`
+	RedisHitPipelinedRatio float64 `json:"redisHitPipelinedRatio"`
+	LocalHitRatio          float64 `json:"localHitRatio"`
+	P99Ratio               float64 `json:"p99Ratio"`
+	// FreeFormRatio is the throughput of the whole text to that of its id, the lowest of all rows.
+	FreeFormRatio float64 `json:"freeFormRatio"`
+	// ManyEntriesRatio is the throughput of hits in Redis with many more entries to that before, and SizeRatio that of hits
+	// in memory over this data to that over the small data, both as ratios to the bare handler's at the time. 0: not measured.
+	ManyEntriesRatio float64   `json:"manyEntriesRatio"`
+	SizeRatio        float64   `json:"sizeRatio"`
+	Rows             []*hitRow `json:"rows"`
+	Targets          []target  `json:"targets"`
 }
 
 // hitRow is one sort of hit beside the handlers that it is compared with. Figures are medians over the rounds; a ratio is
@@ -42,14 +55,16 @@ type hitReport struct {
 type hitRow struct {
 	Tier     string `json:"tier"`     // redis or memory
 	Encoding string `json:"encoding"` // gzip or identity
-	Form     string `json:"form"`     // persisted or text
-	// Requests a second: of hits, of the bare handler, and of the one with automatic pipelining.
+	// Requests a second: of hits, asked for by id, of the bare handler, and of the one with automatic pipelining.
 	Hits      float64 `json:"hitsPerSecond"`
 	Bare      float64 `json:"barePerSecond"`
 	Pipelined float64 `json:"pipelinedPerSecond,omitempty"`
 	Ratio     float64 `json:"ratio"`
 	// PipelinedRatio is to the handler with automatic pipelining.
 	PipelinedRatio float64 `json:"pipelinedRatio,omitempty"`
+	// Text is that of the same operation sent as text, and TextRatio its ratio to the one by id.
+	Text      float64 `json:"textPerSecond"`
+	TextRatio float64 `json:"textRatio"`
 	// P99 at half of the bare handler's throughput, in ms.
 	HitP99  float64 `json:"hitP99Ms"`
 	BareP99 float64 `json:"bareP99Ms"`
@@ -63,12 +78,15 @@ func (r *hitReport) print(w io.Writer) {
 	fmt.Fprintf(w, "A whole result of %d bytes (%d in gzip) from the cache, over %d connections, beside bare net/http handlers\n",
 		r.PlainBytes, r.GzipBytes, hitConnections)
 	r.Machine.print(w)
-	rows := []string{"hit in\tencoding\trequest\thits/s\tbare/s\tpipelined/s\tratio\tto pipelined\tp99 ms\tbare p99 ms\thit share"}
+	rows := []string{"hit in\tencoding\thits/s\tbare/s\tpipelined/s\tratio\tto pipelined\tas text\tratio\tp99 ms\tbare p99 ms\thit share"}
 	for _, row := range r.Rows {
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.4f", row.Tier, row.Encoding, row.Form,
-			row.Hits, row.Bare, row.Pipelined, row.Ratio, row.PipelinedRatio, row.HitP99, row.BareP99, row.HitShare))
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.4f", row.Tier, row.Encoding,
+			row.Hits, row.Bare, row.Pipelined, row.Ratio, row.PipelinedRatio, row.Text, row.TextRatio, row.HitP99, row.BareP99, row.HitShare))
 	}
 	table(w, rows...)
+	fmt.Fprintf(w, "hits/s are of requests by hash, with the same POST body for all; p99 is of an open loop at half of the bare handler's\n")
+	fmt.Fprintf(w, "throughput. With %d more entries in Redis, hits there have %.2f of their throughput; over this data, hits in\n", hitEntries, r.ManyEntriesRatio)
+	fmt.Fprintf(w, "memory have %.2f of that over the small data.\n\n", r.SizeRatio)
 	printTargets(w, r.Targets)
 }
 
@@ -88,8 +106,28 @@ func measureHit(ctx context.Context, s settings) (_ report, err error) {
 		return nil, err
 	}
 	defer closing(ctx, r, &err)
-	m := &hitRun{rig: r, client: newClient(), servers: make(map[string]*rig.Server), profiled: s.rig.Profiled}
-	defer m.client.close()
+	m, err := newHitRun(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	m.profiled = s.rig.Profiled
+	out := &hitReport{Machine: describe(ctx, r, s)}
+	for _, encoding := range []string{"gzip", "identity"} {
+		if err := m.encoding(ctx, out, encoding); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.growth(ctx, out, s); err != nil {
+		return nil, err
+	}
+	out.sum()
+	return out, nil
+}
+
+// newHitRun starts a server that finds its results in Redis and one that has them in memory, and the baselines.
+func newHitRun(ctx context.Context, r *rig.Rig) (m *hitRun, err error) {
+	m = &hitRun{rig: r, client: newClient(), servers: make(map[string]*rig.Server)}
 	if m.viewers, err = r.Viewers(ctx, hitConnections); err != nil {
 		return nil, err
 	}
@@ -102,30 +140,41 @@ func measureHit(ctx context.Context, s settings) (_ report, err error) {
 	if m.baselines, err = startBaselines(ctx, r.Env.Redis.URL); err != nil {
 		return nil, err
 	}
-	defer func() { m.baselines.stop() }()
-	out := &hitReport{Machine: describe(ctx, r, s)}
 	for _, server := range m.servers {
 		if err := m.client.awaitHits(ctx, server, m.viewers[0]); err != nil {
-			return nil, err
+			return nil, errors.Join(err, m.baselines.stop())
 		}
 	}
-	for _, encoding := range []string{"gzip", "identity"} {
-		if err := m.encoding(ctx, out, encoding, s); err != nil {
-			return nil, err
-		}
-	}
-	out.sum()
-	return out, nil
+	return m, nil
 }
 
-// hitOperation is a page of the feed as a phone's list shows it.
-func hitOperation() operation {
-	return newOperation(`query Feed($first: Int) {
+func (m *hitRun) close() {
+	m.client.close()
+	_ = m.baselines.stop() // killed, as intended
+}
+
+// hitText is a page of the feed as a phone's list shows it.
+const hitText = `query Feed($first: Int) {
   feed(first: $first) {
     edges { cursor node { id title body category language publishedAt author { id handle name avatarUrl } } }
     pageInfo { hasNextPage endCursor }
   }
-}`, map[string]any{"first": hitPosts})
+}`
+
+func hitOperation() operation { return newOperation(hitText, map[string]any{"first": hitPosts}) }
+
+// hitByHash asks for the same by the hash of its text; registering sends the text along.
+func hitByHash(registering bool) operation {
+	sum := sha256.Sum256([]byte(hitText))
+	body := map[string]any{
+		"operationName": "Feed", "variables": map[string]any{"first": hitPosts},
+		"extensions": map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": hex.EncodeToString(sum[:])}},
+	}
+	if registering {
+		body["query"] = hitText
+	}
+	text, _ := json.Marshal(body) // of texts and numbers, which can't fail
+	return text
 }
 
 // target is a server with the requests of all viewers.
@@ -152,7 +201,7 @@ func (m *hitRun) bare(path string, body []byte, encoding string) blast.Target {
 }
 
 // encoding measures hits in both tiers, for clients that accept gzip or do not.
-func (m *hitRun) encoding(ctx context.Context, out *hitReport, encoding string, s settings) error {
+func (m *hitRun) encoding(ctx context.Context, out *hitReport, encoding string) error {
 	body, err := m.sample(ctx, encoding)
 	if err != nil {
 		return err
@@ -167,20 +216,18 @@ func (m *hitRun) encoding(ctx context.Context, out *hitReport, encoding string, 
 		return err
 	}
 	for _, tier := range []string{"redis", "memory"} {
-		for _, form := range []string{"text"} {
-			row := &hitRow{Tier: tier, Encoding: encoding, Form: form}
-			out.Rows = append(out.Rows, row)
-			if err := m.row(ctx, row, hitOperation()); err != nil {
-				return fmt.Errorf("%s, %s, %s: %w", tier, encoding, form, err)
-			}
+		row := &hitRow{Tier: tier, Encoding: encoding}
+		out.Rows = append(out.Rows, row)
+		if err := m.row(ctx, row); err != nil {
+			return fmt.Errorf("%s, %s: %w", tier, encoding, err)
 		}
 	}
 	return nil
 }
 
-// sample is the first viewer's result as it is sent.
+// sample is the first viewer's result as it is sent. It registers the text.
 func (m *hitRun) sample(ctx context.Context, encoding string) (body []byte, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.servers["memory"].URL+"/graphql", bytes.NewReader(hitOperation()))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.servers["memory"].URL+"/graphql", bytes.NewReader(hitByHash(true)))
 	if err != nil {
 		return nil, err
 	}
@@ -191,9 +238,9 @@ func (m *hitRun) sample(ctx context.Context, encoding string) (body []byte, err 
 }
 
 // row measures one sort of hit, round by round, each beside its baselines.
-func (m *hitRun) row(ctx context.Context, row *hitRow, body []byte) error {
-	server := m.servers[row.Tier]
-	hit := m.target(server, body, row.Encoding)
+func (m *hitRun) row(ctx context.Context, row *hitRow) error {
+	server, body := m.servers[row.Tier], hitByHash(false)
+	hit, text := m.target(server, body, row.Encoding), m.target(server, hitOperation(), row.Encoding)
 	bare := []blast.Target{m.bare("/memory", body, row.Encoding)}
 	if row.Tier == "redis" {
 		bare = []blast.Target{m.bare("/get", body, row.Encoding), m.bare("/pipelined", body, row.Encoding)}
@@ -202,7 +249,7 @@ func (m *hitRun) row(ctx context.Context, row *hitRow, body []byte) error {
 	if err != nil {
 		return err
 	}
-	var hits, ratios, hitP99, bareP99 []float64
+	var hits, texts, toText, hitP99, bareP99 []float64
 	others, toOthers := make([][]float64, len(bare)), make([][]float64, len(bare))
 	for range hitRounds {
 		got, err := blast.Throughput(ctx, hit, hitConnections, hitLong)
@@ -210,6 +257,11 @@ func (m *hitRun) row(ctx context.Context, row *hitRow, body []byte) error {
 			return err
 		}
 		hits = append(hits, got)
+		asText, err := blast.Throughput(ctx, text, hitConnections, hitLong)
+		if err != nil {
+			return err
+		}
+		texts, toText = append(texts, asText), append(toText, asText/got)
 		for i, b := range bare {
 			one, err := blast.Throughput(ctx, b, hitConnections, hitLong)
 			if err != nil {
@@ -219,6 +271,7 @@ func (m *hitRun) row(ctx context.Context, row *hitRow, body []byte) error {
 		}
 	}
 	row.Hits, row.Bare, row.Ratio = median(hits), median(others[0]), median(toOthers[0])
+	row.Text, row.TextRatio = median(texts), median(toText)
 	if len(bare) > 1 {
 		row.Pipelined, row.PipelinedRatio = median(others[1]), median(toOthers[1])
 	}
@@ -231,7 +284,7 @@ func (m *hitRun) row(ctx context.Context, row *hitRow, body []byte) error {
 		if err != nil {
 			return err
 		}
-		hitP99, bareP99, ratios = append(hitP99, ms(a)), append(bareP99, ms(b)), append(ratios, float64(a)/float64(b))
+		hitP99, bareP99 = append(hitP99, ms(a)), append(bareP99, ms(b))
 	}
 	row.HitP99, row.BareP99 = median(hitP99), median(bareP99)
 	if m.profiled {
@@ -261,6 +314,84 @@ func (m *hitRun) share(ctx context.Context, row *hitRow, server *rig.Server, bef
 	return nil
 }
 
+// ratio is the throughput of hits to the bare handler's, the median of some rounds.
+func (m *hitRun) ratio(ctx context.Context, tier, bare string) (float64, error) {
+	const rounds = 3
+	var ratios []float64
+	body := hitByHash(false)
+	for range rounds {
+		hits, err := blast.Throughput(ctx, m.target(m.servers[tier], body, "gzip"), hitConnections, hitLong)
+		if err != nil {
+			return 0, err
+		}
+		others, err := blast.Throughput(ctx, m.bare(bare, body, "gzip"), hitConnections, hitLong)
+		if err != nil {
+			return 0, err
+		}
+		ratios = append(ratios, hits/others)
+	}
+	return median(ratios), nil
+}
+
+// growth looks whether hits mind how much there is.
+func (m *hitRun) growth(ctx context.Context, out *hitReport, s settings) error {
+	body, err := m.sample(ctx, "gzip")
+	if err != nil {
+		return err
+	}
+	if err := m.baselines.put(ctx, body, "gzip"); err != nil {
+		return err
+	}
+	few, err := m.ratio(ctx, "redis", "/get")
+	if err != nil {
+		return err
+	}
+	if err := m.rig.Redis.Eval(ctx, `for i = 1, ARGV[1] do redis.call('SET', 'bench:other:' .. i, string.rep('x', 500)) end`, nil, hitEntries).Err(); err != nil && err != redis.Nil {
+		return fmt.Errorf("fill Redis: %w", err)
+	}
+	many, err := m.ratio(ctx, "redis", "/get")
+	if err != nil {
+		return err
+	}
+	out.ManyEntriesRatio = many / few
+	if s.rig.Size == seed.Small {
+		return nil
+	}
+	here, err := m.ratio(ctx, "memory", "/memory")
+	if err != nil {
+		return err
+	}
+	there, err := smallHits(ctx, s)
+	if err != nil {
+		return err
+	}
+	out.SizeRatio = here / there
+	return nil
+}
+
+// smallHits is the ratio of hits in memory to the bare handler over the small data.
+func smallHits(ctx context.Context, s settings) (_ float64, err error) {
+	s.rig.Dir, s.rig.Size = "", seed.Small
+	r, err := rig.Open(ctx, s.rig)
+	if err != nil {
+		return 0, err
+	}
+	defer closing(ctx, r, &err)
+	m, err := newHitRun(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	defer m.close()
+	body, err := m.sample(ctx, "gzip")
+	if err != nil {
+		return 0, err
+	}
+	if err := m.baselines.put(ctx, body, "gzip"); err != nil {
+		return 0, err
+	}
+	return m.ratio(ctx, "memory", "/memory")
+}
+
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
@@ -283,10 +414,13 @@ func (r *hitReport) sum() {
 	for _, row := range r.Rows {
 		r.P99Ratio = max(r.P99Ratio, row.HitP99/row.BareP99)
 	}
+	text := func(row *hitRow) float64 { return row.TextRatio }
+	r.FreeFormRatio = min(lowest("redis", text), lowest("memory", text))
 	r.Targets = []target{
 		atLeast("throughput of hits in Redis to a bare GET", r.RedisHitRatio, 0.95),
 		atLeast("throughput of hits in Redis to pipelined GETs", r.RedisHitPipelinedRatio, 0.8),
 		atLeast("throughput of hits in memory to a bare handler", r.LocalHitRatio, 0.8),
 		atMost("p99 of hits to the bare handler's", r.P99Ratio, 2),
+		atLeast("throughput of texts to that of ids", r.FreeFormRatio, 0.7),
 	}
 }

@@ -232,6 +232,15 @@ func (c Counters) Sum(name string, pairs ...string) float64 {
 	return total
 }
 
+// Seconds adds up the times in a histogram over all labels.
+func (c Counters) Seconds(name string) float64 {
+	total := 0.0
+	for _, metric := range c[name].GetMetric() {
+		total += metric.GetHistogram().GetSampleSum()
+	}
+	return total
+}
+
 func matches(metric *dto.Metric, pairs []string) bool {
 	labels := make(map[string]string)
 	for _, label := range metric.GetLabel() {
