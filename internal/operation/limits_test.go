@@ -114,6 +114,16 @@ func TestLimits_Refuse(t *testing.T) {
 			"MAX_OVERLAPS_LIMIT", "the document has 5 pairs of fields with the same response name in the same place, and the limit is 3",
 			"{post(id:1){id} post(id:1){id}}", "{post(id:1){id} post(id:1){id id}}",
 		},
+		"overlaps in inline fragments": { // around each other, they are compared once more each
+			Limits{Overlaps: 3},
+			"MAX_OVERLAPS_LIMIT", "the document has 4 pairs of fields with the same response name in the same place, and the limit is 3",
+			"{...{...{__typename __typename}}}", "{...{...{...{__typename __typename}}}}",
+		},
+		"overlaps of spreads": { // 3 pairs of spreads, and 3 of what they bring; 6 and 6
+			Limits{Overlaps: 6},
+			"MAX_OVERLAPS_LIMIT", "the document has 12 pairs of fields with the same response name in the same place, and the limit is 6",
+			"{...F ...F ...F} fragment F on Query{__typename}", "{...F ...F ...F ...F} fragment F on Query{__typename}",
+		},
 		"cost": {
 			Limits{Cost: 10},
 			"COST_ESTIMATED_TOO_EXPENSIVE", "the operation costs 11 by estimate, and the limit is 10: ask for fewer entries of lists",
@@ -153,6 +163,7 @@ func TestLimits_Variables(t *testing.T) {
 		message string
 	}{
 		"a long string":         {map[string]any{"h": strings.Repeat("a", 1_001)}, "the variables have more than 1000 bytes"},
+		"escapes":               {map[string]any{"h": strings.Repeat("\x01", 200)}, "the variables have more than 1000 bytes"},
 		"many short ones":       {map[string]any{"h": "a", "f": list(400)}, "the variables have more than 1000 bytes"},
 		"a long name":           {map[string]any{"h": "a", "f": map[string]any{strings.Repeat("a", 1_001): 1}}, "the variables have more than 1000 bytes"},
 		"within":                {map[string]any{"h": strings.Repeat("a", 500), "f": list(100)}, ""},

@@ -6,7 +6,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// normalise writes an operation and its fragments, by name, with no more white space than keeps names apart. Strings have
+// normalise writes an operation and its fragments, in the order of their first use, with no more white space than keeps names apart. Strings have
 // one way of being written, so that a block string equals the string it stands for.
 func normalise(o *ast.OperationDefinition) string {
 	var w writer

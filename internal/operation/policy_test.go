@@ -80,6 +80,7 @@ func TestPolicy_Apollo(t *testing.T) {
 		`{pets{friends{...on Dog{tag}}}}`:                       "5s by pets.friends.tag of Dog.tag",
 		`{pets{...{...on Pet{...F}}}} fragment F on Cat{lives}`: "9s by pets.lives of Cat.lives, private by pets.lives of Cat.lives",
 		`{pets{...F ...G}} fragment F on Dog{tag} fragment G on Cat{...on Pet{owner{secret}}}`: "3s by pets.owner of Cat.owner, private by pets.owner.secret of Owner.secret",
+		`{pets{...F}} fragment F on Dog{name}`:                                                 "1m30s by pets of Query.pets",
 		// What no object can be is never there.
 		`{pets{...on Dog{name ...on Pet{...on Cat{lives}}}}}`: "1m30s by pets of Query.pets",
 		`{either{__typename}}`:                                "1m20s by either of Query.either",

@@ -3,11 +3,9 @@ package operation
 import (
 	"encoding/json"
 	"math"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -27,7 +25,7 @@ type Variables struct {
 
 // Variables makes the operation's variables of what a request gave, and checks what the operation costs with them. Errors
 // have BAD_USER_INPUT, and the argument to blame in extensions.argument, or the code of a limit. What was given must be
-// what JSON decodes to, with whole numbers as int64, other numbers as float64 or json.Number; it is not changed.
+// what JSON in UTF-8 decodes to, with numbers as int64, float64 or json.Number; it is not changed.
 func (o *Operation) Variables(given map[string]any) (*Variables, gqlerror.List) {
 	if err := o.weigh(given); err != nil {
 		return nil, gqlerror.List{err}
@@ -53,7 +51,7 @@ func (o *Operation) Variables(given map[string]any) (*Variables, gqlerror.List) 
 	return v, nil
 }
 
-// canonical panics on what JSON cannot hold, which settle has refused.
+// canonical panics on what JSON cannot hold, so that it can't have come in any.
 func canonical(values map[string]any) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
@@ -295,26 +293,30 @@ func (s *settler) scalar(name string, value any) any {
 		}
 		return value
 	}
-	if !isJSON(value) {
-		s.refused = "cannot use " + reflect.TypeOf(value).String() + " as " + name
-	}
 	return value
 }
 
 func (s *settler) integer(value any) any {
+	digits := ""
 	switch value := value.(type) {
 	case string:
 		s.refused = "cannot use a string as Int"
+		return value
 	case int64:
-		s.refused = checkInt(strconv.FormatInt(value, 10))
+		digits = strconv.FormatInt(value, 10)
 	case float64:
-		if value == math.Trunc(value) {
-			s.refused = checkInt(strconv.FormatFloat(value, 'f', 0, 64))
+		if value != math.Trunc(value) {
+			return value
 		}
+		digits = strconv.FormatFloat(value, 'f', 0, 64)
 	case json.Number:
-		s.refused = checkInt(string(value))
+		digits = string(value)
+	default:
+		return value
 	}
-	return value
+	s.refused = checkInt(digits)
+	whole, _ := strconv.ParseInt(digits, 10, 32)
+	return whole
 }
 
 // checkInt takes the digits of a whole number.
@@ -342,13 +344,8 @@ func (s *settler) float(value any) any {
 }
 
 func (s *settler) text(value any) any {
-	switch value := value.(type) {
-	case json.Number:
-		s.refused = "cannot use a whole number as String"
-	case string:
-		if !utf8.ValidString(value) {
-			s.refused = "is not valid UTF-8"
-		}
+	if _, isNumber := value.(json.Number); isNumber {
+		s.refused = "cannot use a number as String"
 	}
 	return value
 }
@@ -367,26 +364,4 @@ func (s *settler) id(value any) any {
 	}
 	s.refused = checkID(text)
 	return text
-}
-
-// isJSON holds values of types that are not known here to what Canonical can tell apart.
-func isJSON(value any) bool {
-	switch value := value.(type) {
-	case nil, bool, int64, json.Number:
-		return true
-	case float64:
-		return !math.IsNaN(value) && !math.IsInf(value, 0)
-	case string:
-		return utf8.ValidString(value)
-	case []any:
-		return !slices.ContainsFunc(value, func(entry any) bool { return !isJSON(entry) })
-	case map[string]any:
-		for name, member := range value {
-			if !utf8.ValidString(name) || !isJSON(member) {
-				return false
-			}
-		}
-		return true
-	}
-	return false
 }

@@ -101,6 +101,25 @@ func TestVariables_Canonical(t *testing.T) {
 	}
 }
 
+// TestVariables_Numbers come in one form, in whichever Go type they were given.
+func TestVariables_Numbers(t *testing.T) {
+	t.Parallel()
+	o := only(t, compilerFor(t, variablesSchema, Options{}), `query($i:Int,$f:Float,$id:ID!){plain(i:$i,f:$f) post(id:$id)}`)
+	for _, given := range []map[string]any{
+		{"i": int64(20), "f": int64(2), "id": int64(7)},
+		{"i": float64(20), "f": float64(2), "id": "7"},
+		{"i": json.Number("20"), "f": json.Number("2.0"), "id": json.Number("7")},
+	} {
+		v := with(t, o, given)
+		if want := `{"f":2,"i":20,"id":"7"}`; v.Canonical != want {
+			t.Errorf("%#v: got %s, want %s", given, v.Canonical, want)
+		}
+		if v.Values["i"] != int64(20) || v.Values["f"] != float64(2) || v.Values["id"] != "7" {
+			t.Errorf("%#v: got %#v, want int64, float64 and string", given, v.Values)
+		}
+	}
+}
+
 func mustJSON(t *testing.T, value any) string {
 	t.Helper()
 	text, err := json.Marshal(value)
@@ -142,7 +161,7 @@ func TestVariables_Refused(t *testing.T) {
 		{`query($f:Float){plain(f:$f)}`, `{"f":"1.5"}`, "f", `cannot use a string as Float`},
 		{`query($f:Float){plain(f:$f)}`, `{"f":1e999}`, "f", `cannot use 1e999 as Float: it has more than 64 bits`},
 		{`query($s:String){plain(s:$s)}`, `{"s":5}`, "s", `cannot use a whole number as String`},
-		{`query($s:String){plain(s:$s)}`, `{"s":99999999999999999999}`, "s", `cannot use a whole number as String`},
+		{`query($s:String){plain(s:$s)}`, `{"s":99999999999999999999}`, "s", `cannot use a number as String`},
 		{`query($s:String){plain(s:$s)}`, `{"s":{}}`, "s", `cannot use an object as String`},
 		{`query($o:Order){plain(o:$o)}`, `{"o":"newest"}`, "o", `newest is not a valid Order`},
 		{`query($o:Order){plain(o:$o)}`, `{"o":1}`, "o", `cannot use a number as Order`},

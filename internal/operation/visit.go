@@ -2,12 +2,11 @@ package operation
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// fragmentsOf lists the fragments that an operation uses, by name. The document is valid.
+// fragmentsOf lists the fragments that an operation uses, in the order of their first use. The document is valid.
 func fragmentsOf(o *ast.OperationDefinition) []*ast.FragmentDefinition {
 	var used []*ast.FragmentDefinition
 	var visit func(ast.SelectionSet)
@@ -27,7 +26,6 @@ func fragmentsOf(o *ast.OperationDefinition) []*ast.FragmentDefinition {
 		}
 	}
 	visit(o.SelectionSet)
-	slices.SortFunc(used, func(a, b *ast.FragmentDefinition) int { return strings.Compare(a.Name, b.Name) })
 	return used
 }
 
