@@ -26,6 +26,7 @@ type rig struct {
 	redis *redis.Client
 	log   *Log
 	trips atomic.Int64
+	lose  func(trip []redis.Cmder) bool // whether a round trip's reply is lost; nil loses none
 
 	mu      sync.Mutex
 	rows    map[int]string
@@ -75,7 +76,14 @@ func (r *rig) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 func (r *rig) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error { r.trips.Add(1); return next(ctx, cmds) }
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		r.trips.Add(1)
+		err := next(ctx, cmds)
+		if r.lose != nil && r.lose(cmds) {
+			return context.DeadlineExceeded
+		}
+		return err
+	}
 }
 
 func (r *rig) load(_ context.Context, keys []int) (map[int]string, error) {
@@ -378,6 +386,41 @@ func TestMany_DeadHolderLapses(t *testing.T) {
 }
 
 // A living holder keeps its lock past the lease, however long the load takes.
+// A round trip that took a lock, and whose reply was lost, must not keep anyone waiting for that lock to lapse.
+func TestMany_LockTakenByALostRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		lost   int // replies
+		stored int64
+	}{{"once", 1, 1}, {"until it gives up", 4, 0}} {
+		r := newRig(t, testenv.SharedRedis(t))
+		if err := r.redis.FlushDB(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		left := c.lost
+		r.lose = func(trip []redis.Cmder) bool {
+			if trip[0].Name() != "set" {
+				return false
+			}
+			left--
+			return left >= 0
+		}
+		r.cache.Lease = time.Hour
+		r.write(1, "one")
+		r.want(r.kind(), map[int]string{1: "one"}, 1)
+		r.wantLoads(1)
+		r.cache.work.Wait()
+		const name = "freshet:row:1"
+		if got := must(r.redis.Exists(t.Context(), name).Result()); got != c.stored {
+			t.Errorf("%s: entries stored: got %d, want %d", c.name, got, c.stored)
+		}
+		if got := must(r.redis.Exists(t.Context(), lockKey(name)).Result()); got != 0 {
+			t.Errorf("%s: locks left: got %d, want none", c.name, got)
+		}
+	}
+}
+
 func TestMany_LongLoadKeepsItsLock(t *testing.T) {
 	t.Parallel()
 	url := testenv.SharedRedis(t)

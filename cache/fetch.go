@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -34,15 +35,12 @@ func (f *fetch[K, V]) run() error {
 	deadline := time.Now().Add(f.patience())
 	for {
 		won, lost, ok := f.acquire()
-		if !ok && f.early {
-			return nil
-		}
-		if !ok && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
+		if !ok && !f.early && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
 			tries++
 			continue
 		}
 		if !ok {
-			return f.load(f.todo, false)
+			return f.giveUp()
 		}
 		if len(won) > 0 {
 			if err := f.load(won, true); err != nil {
@@ -71,16 +69,31 @@ func (f *fetch[K, V]) patience() time.Duration {
 	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))
 }
 
+// giveUp reads what is left from the source, without a lock. A round trip that seemed to fail may have taken some: they
+// are given back, or others would wait for them to lapse.
+func (f *fetch[K, V]) giveUp() error {
+	c, names := f.kind.cache, make([]string, len(f.todo))
+	for i, key := range f.todo {
+		names[i] = f.names[key]
+	}
+	c.work.Go(func() { c.release(c.ctx, f.token, names) })
+	if f.early {
+		return nil
+	}
+	return f.load(f.todo, false)
+}
+
 // acquire tries, in one round trip, to lock each key and then reads its entry: whoever held the lock before may have
-// just filled it. Entries found are kept, and their locks given back.
+// just filled it. Entries found are kept, and their locks given back. A lock that an earlier try took, whose reply was
+// lost, has this fetch's token.
 func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
 	c := f.kind.cache
-	locks := make([]*redis.BoolCmd, len(f.todo))
+	locks := make([]*redis.StatusCmd, len(f.todo))
 	entries := make([]*redis.StringCmd, len(f.todo))
 	f.roundTrips++
 	ok = c.pipe(c.ctx, c.ReadBudget, func(p pipeliner) {
 		for i, key := range f.todo {
-			locks[i] = p.SetNX(c.ctx, lockKey(f.names[key]), f.token, c.Lease)
+			locks[i] = p.SetArgs(c.ctx, lockKey(f.names[key]), f.token, redis.SetArgs{Mode: "NX", Get: true, TTL: c.Lease})
 			entries[i] = p.Get(c.ctx, f.names[key])
 		}
 	})
@@ -90,11 +103,12 @@ func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
 	var spare []string
 	for i, key := range f.todo {
 		filled := f.take(key, entries[i])
+		held := errors.Is(locks[i].Err(), redis.Nil) || locks[i].Val() == f.token
 		switch {
-		case filled && locks[i].Val():
+		case filled && held:
 			spare = append(spare, f.names[key])
 		case filled:
-		case locks[i].Val():
+		case held:
 			won = append(won, key)
 		default:
 			lost = append(lost, key)
