@@ -421,6 +421,45 @@ func TestMany_LockTakenByALostRoundTrip(t *testing.T) {
 	}
 }
 
+// What a writer reads back waits for no lock whose holder may be dead, no flight that does, and no Redis that stands still.
+func TestReadBack_WaitsForNobody(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t, nil)
+	r := newRig(t, server.URL)
+	r.cache.WriteBudget = time.Hour
+	k := r.kind()
+	r.write(1, "one")
+	r.write(2, "two")
+	readBack := func(key int, want string) {
+		t.Helper()
+		if got, _, err := k.One(ReadBack(t.Context()), key); err != nil || got != want {
+			t.Errorf("read back of %d: got %q, %v, want %q", key, got, err, want)
+		}
+		if took := r.last().Took; took > time.Second {
+			t.Errorf("read back of %d: got it after %v, want less than 1s", key, took)
+		}
+	}
+	lock := lockKey("freshet:row:1")
+	if err := r.redis.Set(t.Context(), lock, "dead", time.Hour).Err(); err != nil {
+		t.Fatal(err)
+	}
+	readBack(1, "one")
+	var patient sync.WaitGroup
+	patient.Go(func() { r.want(k, map[int]string{1: "one"}, 1) })
+	for waits := false; !waits; {
+		k.flights.mu.Lock()
+		waits = len(k.flights.all) > 0
+		k.flights.mu.Unlock()
+	}
+	readBack(1, "one")
+	r.redis.Del(t.Context(), lock)
+	patient.Wait()
+	r.cache.ReadBudget = 100 * time.Millisecond
+	r.setOnLoad(func([]int) { server.Pause() })
+	readBack(2, "two")
+	server.Resume()
+}
+
 func TestMany_LongLoadKeepsItsLock(t *testing.T) {
 	t.Parallel()
 	url := testenv.SharedRedis(t)

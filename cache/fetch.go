@@ -15,17 +15,18 @@ type fetch[K comparable, V any] struct {
 	names      map[K]string
 	token      string
 	early      bool // a refresh: what another has locked or refreshed already is left alone
+	hurry      bool // for a read that waits for nobody long
 	todo       []K
+	loadedAll  chan struct{} // closed when nothing is left to load, and only to store: the fields below are settled
 	values     map[K]V
 	until      time.Time // when the first of the values expires
 	unproved   bool      // some value has no as-of
 	loaded     int
 	roundTrips int
-	err        error
 }
 
 func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) *fetch[K, V] {
-	return &fetch[K, V]{kind: k, names: names, token: newToken(), todo: keys, values: make(map[K]V, len(keys))}
+	return &fetch[K, V]{kind: k, names: names, token: newToken(), todo: keys, values: make(map[K]V, len(keys)), loadedAll: make(chan struct{})}
 }
 
 func (f *fetch[K, V]) run() error {
@@ -35,19 +36,19 @@ func (f *fetch[K, V]) run() error {
 	deadline := time.Now().Add(f.patience())
 	for {
 		won, lost, ok := f.acquire()
-		if !ok && !f.early && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
+		if !ok && !f.early && !f.hurry && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
 			tries++
 			continue
 		}
 		if !ok {
 			return f.giveUp()
 		}
+		f.todo = lost
 		if len(won) > 0 {
 			if err := f.load(won, true); err != nil {
 				return err
 			}
 		}
-		f.todo = lost
 		if len(lost) == 0 || f.early {
 			return nil
 		}
@@ -66,6 +67,9 @@ func (f *fetch[K, V]) run() error {
 // patience is how long to wait for another's load: a few times what loads take of late. A holder that has died is
 // noticed sooner, when its lock lapses.
 func (f *fetch[K, V]) patience() time.Duration {
+	if f.hurry {
+		return prompt
+	}
 	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))
 }
 
@@ -153,12 +157,10 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		held = c.hold(c.ctx, f.token, names)
 	}
 	done, own, err := k.loads.do(c.ctx, keys)
-	if locked {
-		held.end()
-	}
 	f.loaded += own
 	if err != nil {
 		if locked {
+			held.end()
 			c.release(c.ctx, f.token, names)
 		}
 		return err
@@ -173,6 +175,13 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		f.until = earlier(f.until, k.cache.Now().Add(k.ttl(found)-done.took))
 	}
 	if locked {
+		if k.Tags == nil || done.granted {
+			f.roundTrips++ // to store it
+		}
+		if len(f.todo) == 0 {
+			close(f.loadedAll)
+		}
+		held.end()
 		f.fill(keys, done)
 	}
 	return nil
@@ -197,7 +206,6 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, e.append(nil, name), (ttl + k.Grace).Milliseconds()}})
 	}
 	if len(calls) > 0 {
-		f.roundTrips++
 		c.scripts(c.ctx, fillScript, calls)
 	}
 	c.release(c.ctx, f.token, spare)
