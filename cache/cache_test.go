@@ -460,6 +460,22 @@ func TestReadBack_WaitsForNobody(t *testing.T) {
 	server.Resume()
 }
 
+// The author of a change sees it, also where caches promise their TTL alone, and whether or not the entry was forgotten.
+func TestReadBack_OfATTLKindComesFromTheSource(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	o := r.options()
+	o.Tags = nil
+	k := NewKind(r.cache, o)
+	r.write(1, "old")
+	r.want(k, map[int]string{1: "old"}, 1)
+	r.write(1, "new")
+	r.want(k, map[int]string{1: "old"}, 1)
+	if got, _, err := k.One(ReadBack(t.Context()), 1); err != nil || got != "new" {
+		t.Errorf("read back: got %q, %v, want \"new\"", got, err)
+	}
+}
+
 func TestMany_LongLoadKeepsItsLock(t *testing.T) {
 	t.Parallel()
 	url := testenv.SharedRedis(t)

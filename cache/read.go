@@ -30,7 +30,8 @@ type (
 func Strict(ctx context.Context) context.Context { return context.WithValue(ctx, strictKey{}, true) }
 
 // ReadBack returns a context for what a writer reads back before it answers. That must not be older than the write, so it
-// is Strict; and it has waited already, so it waits little for others: those who load what it needs may have died.
+// is Strict, and what promises its TTL alone comes from the source; and it has waited already, so it waits little for
+// others: those who load what it needs may have died.
 func ReadBack(ctx context.Context) context.Context {
 	return context.WithValue(Strict(ctx), hurryKey{}, true)
 }
@@ -58,6 +59,9 @@ func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) 
 }
 
 func (r *read[K, V]) run(ctx context.Context) error {
+	if r.hurry && r.kind.Tags == nil {
+		return r.around(ctx) // nothing proves that an entry has the writer's own change
+	}
 	if at := r.kind.cache.look(); at.granted || r.kind.Tags == nil {
 		r.near(at)
 	}
