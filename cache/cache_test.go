@@ -422,7 +422,7 @@ func TestMany_LockTakenByALostRoundTrip(t *testing.T) {
 }
 
 // What a writer reads back waits for no lock whose holder may be dead, no flight that does, and no Redis that stands still.
-func TestReadBack_WaitsForNobody(t *testing.T) {
+func TestStrict_WaitsForNobody(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t, nil)
 	r := newRig(t, server.URL)
@@ -432,7 +432,7 @@ func TestReadBack_WaitsForNobody(t *testing.T) {
 	r.write(2, "two")
 	readBack := func(key int, want string) {
 		t.Helper()
-		if got, _, err := k.One(ReadBack(t.Context()), key); err != nil || got != want {
+		if got, _, err := k.One(Strict(t.Context()), key); err != nil || got != want {
 			t.Errorf("read back of %d: got %q, %v, want %q", key, got, err, want)
 		}
 		if took := r.last().Took; took > time.Second {
@@ -461,7 +461,7 @@ func TestReadBack_WaitsForNobody(t *testing.T) {
 }
 
 // The author of a change sees it, also where caches promise their TTL alone, and whether or not the entry was forgotten.
-func TestReadBack_OfATTLKindComesFromTheSource(t *testing.T) {
+func TestStrict_OfATTLKindComesFromTheSource(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, testenv.SharedRedis(t))
 	o := r.options()
@@ -471,7 +471,7 @@ func TestReadBack_OfATTLKindComesFromTheSource(t *testing.T) {
 	r.want(k, map[int]string{1: "old"}, 1)
 	r.write(1, "new")
 	r.want(k, map[int]string{1: "old"}, 1)
-	if got, _, err := k.One(ReadBack(t.Context()), 1); err != nil || got != "new" {
+	if got, _, err := k.One(Strict(t.Context()), 1); err != nil || got != "new" {
 		t.Errorf("read back: got %q, %v, want \"new\"", got, err)
 	}
 }

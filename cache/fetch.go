@@ -15,7 +15,7 @@ type fetch[K comparable, V any] struct {
 	names      map[K]string
 	token      string
 	early      bool // a refresh: what another has locked or refreshed already is left alone
-	hurry      bool // for a read that waits for nobody long
+	strict     bool // for a read that waits little for others
 	todo       []K
 	loadedAll  chan struct{} // closed when nothing is left to load, and only to store: the fields below are settled
 	values     map[K]V
@@ -36,7 +36,7 @@ func (f *fetch[K, V]) run() error {
 	deadline := time.Now().Add(f.patience())
 	for {
 		won, lost, ok := f.acquire()
-		if !ok && !f.early && !f.hurry && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
+		if !ok && !f.early && !f.strict && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
 			tries++
 			continue
 		}
@@ -67,7 +67,7 @@ func (f *fetch[K, V]) run() error {
 // patience is how long to wait for another's load: a few times what loads take of late. A holder that has died is
 // noticed sooner, when its lock lapses.
 func (f *fetch[K, V]) patience() time.Duration {
-	if f.hurry {
+	if f.strict {
 		return prompt
 	}
 	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))

@@ -11,42 +11,34 @@ type pipeliner = redis.Pipeliner
 
 // read is one call of Many on its way: found grows, left shrinks.
 type read[K comparable, V any] struct {
-	kind  *Kind[K, V]
-	found map[K]V
-	left  []K
-	names map[K]string
-	hurry bool // neither another's load nor a Redis that is slow is waited for
-	early []K  // hits whose entries are to be refreshed
-	notes *notes
-	batch Batch
+	kind   *Kind[K, V]
+	found  map[K]V
+	left   []K
+	names  map[K]string
+	strict bool
+	early  []K // hits whose entries are to be refreshed
+	notes  *notes
+	batch  Batch
 }
 
-type (
-	strictKey struct{}
-	hurryKey  struct{}
-)
+type strictKey struct{}
 
-// Strict returns a context for reads that fail rather than be answered with what can't be proved fresh.
+// Strict returns a context for reads that fail rather than be answered with what can't be proved fresh, such as what a
+// writer reads back: that must not be older than the write. What promises its TTL alone comes from the source. The writer
+// has waited for the caches already, so a strict read waits little for others: those who load what it needs may have died.
 func Strict(ctx context.Context) context.Context { return context.WithValue(ctx, strictKey{}, true) }
-
-// ReadBack returns a context for what a writer reads back before it answers. That must not be older than the write, so it
-// is Strict, and what promises its TTL alone comes from the source; and it has waited already, so it waits little for
-// others: those who load what it needs may have died.
-func ReadBack(ctx context.Context) context.Context {
-	return context.WithValue(Strict(ctx), hurryKey{}, true)
-}
 
 // prompt is how long such reads wait for what another loads.
 const prompt = 50 * time.Millisecond
 
 func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) *read[K, V] {
 	r := &read[K, V]{
-		kind:  k,
-		notes: notesOf(ctx),
-		found: make(map[K]V, len(keys)),
-		left:  make([]K, 0, len(keys)),
-		names: make(map[K]string, len(keys)),
-		hurry: ctx.Value(hurryKey{}) != nil,
+		kind:   k,
+		notes:  notesOf(ctx),
+		found:  make(map[K]V, len(keys)),
+		left:   make([]K, 0, len(keys)),
+		names:  make(map[K]string, len(keys)),
+		strict: ctx.Value(strictKey{}) != nil,
 	}
 	for _, key := range keys {
 		if _, again := r.names[key]; !again {
@@ -59,14 +51,14 @@ func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) 
 }
 
 func (r *read[K, V]) run(ctx context.Context) error {
-	if r.hurry && r.kind.Tags == nil {
+	if r.strict && r.kind.Tags == nil {
 		return r.around(ctx) // nothing proves that an entry has the writer's own change
 	}
 	if at := r.kind.cache.look(); at.granted || r.kind.Tags == nil {
 		r.near(at)
 	}
 	err := r.far(ctx)
-	if err != nil && ctx.Err() == nil && ctx.Value(strictKey{}) == nil && r.rescue(ctx) {
+	if err != nil && ctx.Err() == nil && !r.strict && r.rescue(ctx) {
 		err = nil
 	}
 	if len(r.early) > 0 {
@@ -132,9 +124,9 @@ func (r *read[K, V]) far(ctx context.Context) error {
 	return r.around(ctx)
 }
 
-// await waits for flights, and reports whether one failed, or takes too long for a read in a hurry.
+// await waits for flights, and reports whether one failed, or takes too long for a strict read.
 func (r *read[K, V]) await(ctx context.Context, waits []*flight) (failed bool, err error) {
-	if !r.hurry {
+	if !r.strict {
 		return await(ctx, waits)
 	}
 	bounded, cancel := context.WithTimeout(ctx, prompt)
@@ -152,7 +144,7 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 			r.batch.miss(unavailable, len(r.left))
 		}
 		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
-		return !r.hurry && r.kind.granted() && r.kind.cache.Available()
+		return !r.strict && r.kind.granted() && r.kind.cache.Available()
 	}
 	left, at := r.left[:0], r.kind.cache.look()
 	for i, key := range r.left {
@@ -293,7 +285,7 @@ func (r *read[K, V]) keep(keys []K, values map[K]V, until time.Time, unproved bo
 func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	start := time.Now()
 	f := newFetch(r.kind, keys, r.names)
-	f.hurry = r.hurry
+	f.strict = r.strict
 	done := make(chan error, 1)
 	r.kind.cache.work.Go(func() {
 		err := f.run()

@@ -68,7 +68,7 @@ func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 // WithMutationLoaders is WithLoaders for a root field of a mutation: what it reads back is never older than what it
 // wrote, or the field fails.
 func (r *Resolver) WithMutationLoaders(ctx context.Context) context.Context {
-	return r.WithLoaders(cache.ReadBack(ctx))
+	return r.WithLoaders(cache.Strict(ctx))
 }
 
 func from(ctx context.Context) *loaders { return ctx.Value(loadersKey{}).(*loaders) }
