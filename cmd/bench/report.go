@@ -54,16 +54,21 @@ func (m machine) print(w io.Writer) {
 		m.CPU, m.Cores, m.Load, m.OS, m.Go, m.PostgreSQL, m.Redis, m.Data)
 }
 
-// target is a figure and what it should be at most.
+// target is a figure and what it should be at most, or at least.
 type target struct {
-	Name string  `json:"name"`
-	Got  float64 `json:"got"`
-	Most float64 `json:"most"`
-	Met  bool    `json:"met"`
+	Name  string   `json:"name"`
+	Got   float64  `json:"got"`
+	Most  *float64 `json:"most,omitempty"`
+	Least *float64 `json:"least,omitempty"`
+	Met   bool     `json:"met"`
 }
 
 func atMost(name string, got, most float64) target {
-	return target{Name: name, Got: got, Most: most, Met: got <= most}
+	return target{Name: name, Got: got, Most: &most, Met: got <= most}
+}
+
+func atLeast(name string, got, least float64) target {
+	return target{Name: name, Got: got, Least: &least, Met: got >= least}
 }
 
 func printTargets(w io.Writer, targets []target) {
@@ -72,7 +77,11 @@ func printTargets(w io.Writer, targets []target) {
 		if t.Met {
 			verdict = "met"
 		}
-		fmt.Fprintf(w, "target %-6s  %s: %.4g, at most %.4g\n", verdict, t.Name, t.Got, t.Most)
+		bound, of := "at most", t.Most
+		if of == nil {
+			bound, of = "at least", t.Least
+		}
+		fmt.Fprintf(w, "target %-6s  %s: %.4g, %s %.4g\n", verdict, t.Name, t.Got, bound, *of)
 	}
 	fmt.Fprintln(w)
 }
