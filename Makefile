@@ -44,7 +44,7 @@ check-generated:
 		echo "Generated files were not up to date. They are now, so look at them and commit: git status $(GENERATED)" >&2; exit 1; \
 	fi
 
-## make bench     measure on the medium data, one table (ARGS="--json")
+## make bench     what a request costs, and what freshness costs, on the medium data (ARGS="--json")
 bench:
 	@internal/devenv/install.sh run
 	go run ./cmd/bench $(ARGS)

@@ -30,7 +30,7 @@ type Options struct {
 	ReadBudget time.Duration
 	// WriteBudget bounds a round trip that stores or removes. Default 250 ms.
 	WriteBudget time.Duration
-	// Lease is how long a lock outlives a holder that died; a living holder renews it. Default 1 s.
+	// Lease is how long a lock outlives a holder that died; a living holder renews it. Default 500 ms.
 	Lease time.Duration
 	// LocalBytes bounds the tier in this process's memory, roughly. Default 64 MiB; negative: none.
 	LocalBytes int64
@@ -57,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.WriteBudget = 250 * time.Millisecond
 	}
 	if o.Lease == 0 {
-		o.Lease = time.Second
+		o.Lease = 500 * time.Millisecond
 	}
 	if o.LocalBytes == 0 {
 		o.LocalBytes = 64 << 20

@@ -26,6 +26,7 @@ type rig struct {
 	redis *redis.Client
 	log   *Log
 	trips atomic.Int64
+	lose  func(trip []redis.Cmder) bool // whether a round trip's reply is lost; nil loses none
 
 	mu      sync.Mutex
 	rows    map[int]string
@@ -75,7 +76,14 @@ func (r *rig) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 func (r *rig) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error { r.trips.Add(1); return next(ctx, cmds) }
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		r.trips.Add(1)
+		err := next(ctx, cmds)
+		if r.lose != nil && r.lose(cmds) {
+			return context.DeadlineExceeded
+		}
+		return err
+	}
 }
 
 func (r *rig) load(_ context.Context, keys []int) (map[int]string, error) {
@@ -378,6 +386,96 @@ func TestMany_DeadHolderLapses(t *testing.T) {
 }
 
 // A living holder keeps its lock past the lease, however long the load takes.
+// A round trip that took a lock, and whose reply was lost, must not keep anyone waiting for that lock to lapse.
+func TestMany_LockTakenByALostRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		lost   int // replies
+		stored int64
+	}{{"once", 1, 1}, {"until it gives up", 4, 0}} {
+		r := newRig(t, testenv.SharedRedis(t))
+		if err := r.redis.FlushDB(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		left := c.lost
+		r.lose = func(trip []redis.Cmder) bool {
+			if trip[0].Name() != "set" {
+				return false
+			}
+			left--
+			return left >= 0
+		}
+		r.cache.Lease = time.Hour
+		r.write(1, "one")
+		r.want(r.kind(), map[int]string{1: "one"}, 1)
+		r.wantLoads(1)
+		r.cache.work.Wait()
+		const name = "freshet:row:1"
+		if got := must(r.redis.Exists(t.Context(), name).Result()); got != c.stored {
+			t.Errorf("%s: entries stored: got %d, want %d", c.name, got, c.stored)
+		}
+		if got := must(r.redis.Exists(t.Context(), lockKey(name)).Result()); got != 0 {
+			t.Errorf("%s: locks left: got %d, want none", c.name, got)
+		}
+	}
+}
+
+// What a writer reads back waits for no lock whose holder may be dead, no flight that does, and no Redis that stands still.
+func TestStrict_WaitsForNobody(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t, nil)
+	r := newRig(t, server.URL)
+	r.cache.WriteBudget = time.Hour
+	k := r.kind()
+	r.write(1, "one")
+	r.write(2, "two")
+	readBack := func(key int, want string) {
+		t.Helper()
+		if got, _, err := k.One(Strict(t.Context()), key); err != nil || got != want {
+			t.Errorf("read back of %d: got %q, %v, want %q", key, got, err, want)
+		}
+		if took := r.last().Took; took > time.Second {
+			t.Errorf("read back of %d: got it after %v, want less than 1s", key, took)
+		}
+	}
+	lock := lockKey("freshet:row:1")
+	if err := r.redis.Set(t.Context(), lock, "dead", time.Hour).Err(); err != nil {
+		t.Fatal(err)
+	}
+	readBack(1, "one")
+	var patient sync.WaitGroup
+	patient.Go(func() { r.want(k, map[int]string{1: "one"}, 1) })
+	for waits := false; !waits; {
+		k.flights.mu.Lock()
+		waits = len(k.flights.all) > 0
+		k.flights.mu.Unlock()
+	}
+	readBack(1, "one")
+	r.redis.Del(t.Context(), lock)
+	patient.Wait()
+	r.cache.ReadBudget = 100 * time.Millisecond
+	r.setOnLoad(func([]int) { server.Pause() })
+	readBack(2, "two")
+	server.Resume()
+}
+
+// The author of a change sees it, also where caches promise their TTL alone, and whether or not the entry was forgotten.
+func TestStrict_OfATTLKindComesFromTheSource(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	o := r.options()
+	o.Tags = nil
+	k := NewKind(r.cache, o)
+	r.write(1, "old")
+	r.want(k, map[int]string{1: "old"}, 1)
+	r.write(1, "new")
+	r.want(k, map[int]string{1: "old"}, 1)
+	if got, _, err := k.One(Strict(t.Context()), 1); err != nil || got != "new" {
+		t.Errorf("read back: got %q, %v, want \"new\"", got, err)
+	}
+}
+
 func TestMany_LongLoadKeepsItsLock(t *testing.T) {
 	t.Parallel()
 	url := testenv.SharedRedis(t)

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -14,17 +15,18 @@ type fetch[K comparable, V any] struct {
 	names      map[K]string
 	token      string
 	early      bool // a refresh: what another has locked or refreshed already is left alone
+	strict     bool // for a read that waits little for others
 	todo       []K
+	loadedAll  chan struct{} // closed when nothing is left to load, and only to store: the fields below are settled
 	values     map[K]V
 	until      time.Time // when the first of the values expires
 	unproved   bool      // some value has no as-of
 	loaded     int
 	roundTrips int
-	err        error
 }
 
 func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) *fetch[K, V] {
-	return &fetch[K, V]{kind: k, names: names, token: newToken(), todo: keys, values: make(map[K]V, len(keys))}
+	return &fetch[K, V]{kind: k, names: names, token: newToken(), todo: keys, values: make(map[K]V, len(keys)), loadedAll: make(chan struct{})}
 }
 
 func (f *fetch[K, V]) run() error {
@@ -34,22 +36,19 @@ func (f *fetch[K, V]) run() error {
 	deadline := time.Now().Add(f.patience())
 	for {
 		won, lost, ok := f.acquire()
-		if !ok && f.early {
-			return nil
-		}
-		if !ok && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
+		if !ok && !f.early && !f.strict && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
 			tries++
 			continue
 		}
 		if !ok {
-			return f.load(f.todo, false)
+			return f.giveUp()
 		}
+		f.todo = lost
 		if len(won) > 0 {
 			if err := f.load(won, true); err != nil {
 				return err
 			}
 		}
-		f.todo = lost
 		if len(lost) == 0 || f.early {
 			return nil
 		}
@@ -68,19 +67,37 @@ func (f *fetch[K, V]) run() error {
 // patience is how long to wait for another's load: a few times what loads take of late. A holder that has died is
 // noticed sooner, when its lock lapses.
 func (f *fetch[K, V]) patience() time.Duration {
+	if f.strict {
+		return prompt
+	}
 	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))
 }
 
+// giveUp reads what is left from the source, without a lock. A round trip that seemed to fail may have taken some: they
+// are given back, or others would wait for them to lapse.
+func (f *fetch[K, V]) giveUp() error {
+	c, names := f.kind.cache, make([]string, len(f.todo))
+	for i, key := range f.todo {
+		names[i] = f.names[key]
+	}
+	c.work.Go(func() { c.release(c.ctx, f.token, names) })
+	if f.early {
+		return nil
+	}
+	return f.load(f.todo, false)
+}
+
 // acquire tries, in one round trip, to lock each key and then reads its entry: whoever held the lock before may have
-// just filled it. Entries found are kept, and their locks given back.
+// just filled it. Entries found are kept, and their locks given back. A lock that an earlier try took, whose reply was
+// lost, has this fetch's token.
 func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
 	c := f.kind.cache
-	locks := make([]*redis.BoolCmd, len(f.todo))
+	locks := make([]*redis.StatusCmd, len(f.todo))
 	entries := make([]*redis.StringCmd, len(f.todo))
 	f.roundTrips++
 	ok = c.pipe(c.ctx, c.ReadBudget, func(p pipeliner) {
 		for i, key := range f.todo {
-			locks[i] = p.SetNX(c.ctx, lockKey(f.names[key]), f.token, c.Lease)
+			locks[i] = p.SetArgs(c.ctx, lockKey(f.names[key]), f.token, redis.SetArgs{Mode: "NX", Get: true, TTL: c.Lease})
 			entries[i] = p.Get(c.ctx, f.names[key])
 		}
 	})
@@ -90,11 +107,12 @@ func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
 	var spare []string
 	for i, key := range f.todo {
 		filled := f.take(key, entries[i])
+		held := errors.Is(locks[i].Err(), redis.Nil) || locks[i].Val() == f.token
 		switch {
-		case filled && locks[i].Val():
+		case filled && held:
 			spare = append(spare, f.names[key])
 		case filled:
-		case locks[i].Val():
+		case held:
 			won = append(won, key)
 		default:
 			lost = append(lost, key)
@@ -139,12 +157,10 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		held = c.hold(c.ctx, f.token, names)
 	}
 	done, own, err := k.loads.do(c.ctx, keys)
-	if locked {
-		held.end()
-	}
 	f.loaded += own
 	if err != nil {
 		if locked {
+			held.end()
 			c.release(c.ctx, f.token, names)
 		}
 		return err
@@ -159,6 +175,13 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		f.until = earlier(f.until, k.cache.Now().Add(k.ttl(found)-done.took))
 	}
 	if locked {
+		if k.Tags == nil || done.granted {
+			f.roundTrips++ // to store it
+		}
+		if len(f.todo) == 0 {
+			close(f.loadedAll)
+		}
+		held.end()
 		f.fill(keys, done)
 	}
 	return nil
@@ -183,7 +206,6 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, e.append(nil, name), (ttl + k.Grace).Milliseconds()}})
 	}
 	if len(calls) > 0 {
-		f.roundTrips++
 		c.scripts(c.ctx, fillScript, calls)
 	}
 	c.release(c.ctx, f.token, spare)

@@ -11,28 +11,34 @@ type pipeliner = redis.Pipeliner
 
 // read is one call of Many on its way: found grows, left shrinks.
 type read[K comparable, V any] struct {
-	kind  *Kind[K, V]
-	found map[K]V
-	left  []K
-	names map[K]string
-	early []K // hits whose entries are to be refreshed
-	notes *notes
-	batch Batch
+	kind   *Kind[K, V]
+	found  map[K]V
+	left   []K
+	names  map[K]string
+	strict bool
+	early  []K // hits whose entries are to be refreshed
+	notes  *notes
+	batch  Batch
 }
 
 type strictKey struct{}
 
-// Strict returns a context for reads that fail rather than be answered with what can't be proved fresh: what a writer
-// reads back must not be older than its write.
+// Strict returns a context for reads that fail rather than be answered with what can't be proved fresh, such as what a
+// writer reads back: that must not be older than the write. What promises its TTL alone comes from the source. The writer
+// has waited for the caches already, so a strict read waits little for others: those who load what it needs may have died.
 func Strict(ctx context.Context) context.Context { return context.WithValue(ctx, strictKey{}, true) }
+
+// prompt is how long such reads wait for what another loads.
+const prompt = 50 * time.Millisecond
 
 func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) *read[K, V] {
 	r := &read[K, V]{
-		kind:  k,
-		notes: notesOf(ctx),
-		found: make(map[K]V, len(keys)),
-		left:  make([]K, 0, len(keys)),
-		names: make(map[K]string, len(keys)),
+		kind:   k,
+		notes:  notesOf(ctx),
+		found:  make(map[K]V, len(keys)),
+		left:   make([]K, 0, len(keys)),
+		names:  make(map[K]string, len(keys)),
+		strict: ctx.Value(strictKey{}) != nil,
 	}
 	for _, key := range keys {
 		if _, again := r.names[key]; !again {
@@ -45,11 +51,14 @@ func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) 
 }
 
 func (r *read[K, V]) run(ctx context.Context) error {
+	if r.strict && r.kind.Tags == nil {
+		return r.around(ctx) // nothing proves that an entry has the writer's own change
+	}
 	if at := r.kind.cache.look(); at.granted || r.kind.Tags == nil {
 		r.near(at)
 	}
 	err := r.far(ctx)
-	if err != nil && ctx.Err() == nil && ctx.Value(strictKey{}) == nil && r.rescue(ctx) {
+	if err != nil && ctx.Err() == nil && !r.strict && r.rescue(ctx) {
 		err = nil
 	}
 	if len(r.early) > 0 {
@@ -103,7 +112,7 @@ func (r *read[K, V]) far(ctx context.Context) error {
 			}
 		}
 		r.left = theirs
-		if failed, err := await(ctx, waits); err != nil {
+		if failed, err := r.await(ctx, waits); err != nil {
 			return err
 		} else if failed {
 			break
@@ -115,6 +124,17 @@ func (r *read[K, V]) far(ctx context.Context) error {
 	return r.around(ctx)
 }
 
+// await waits for flights, and reports whether one failed, or takes too long for a strict read.
+func (r *read[K, V]) await(ctx context.Context, waits []*flight) (failed bool, err error) {
+	if !r.strict {
+		return await(ctx, waits)
+	}
+	bounded, cancel := context.WithTimeout(ctx, prompt)
+	defer cancel()
+	failed, err = await(bounded, waits)
+	return failed || err != nil, ctx.Err()
+}
+
 // lookup takes what Redis has of the keys left, in one round trip; false if Redis can't be asked or trusted.
 func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 	forgets := r.kind.forgotten()
@@ -124,7 +144,7 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 			r.batch.miss(unavailable, len(r.left))
 		}
 		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
-		return r.kind.granted() && r.kind.cache.Available()
+		return !r.strict && r.kind.granted() && r.kind.cache.Available()
 	}
 	left, at := r.left[:0], r.kind.cache.look()
 	for i, key := range r.left {
@@ -265,25 +285,46 @@ func (r *read[K, V]) keep(keys []K, values map[K]V, until time.Time, unproved bo
 func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	start := time.Now()
 	f := newFetch(r.kind, keys, r.names)
-	done := make(chan struct{})
+	f.strict = r.strict
+	done := make(chan error, 1)
 	r.kind.cache.work.Go(func() {
-		defer close(done)
-		f.err = f.run()
-		r.kind.flights.land(keys, f.err != nil)
+		err := f.run()
+		r.kind.flights.land(keys, err != nil)
+		done <- err
 	})
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return ctx.Err()
+	err := r.arrive(ctx, f.loadedAll, done)
+	if ctx.Err() != nil {
+		return ctx.Err() // it goes on, and its fields are not settled
 	}
 	r.batch.Loaded += f.loaded
 	r.batch.LoadTook += time.Since(start)
 	r.batch.RoundTrips += f.roundTrips
-	if f.err != nil {
-		return f.err
+	if err != nil {
+		return err
 	}
 	r.keep(keys, f.values, f.until, f.unproved)
 	return nil
+}
+
+// arrive waits until a fetch is done, or has everything and takes longer to store it than a reader should wait for Redis.
+func (r *read[K, V]) arrive(ctx context.Context, loadedAll <-chan struct{}, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-loadedAll:
+	}
+	budget := time.NewTimer(r.kind.cache.ReadBudget)
+	defer budget.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-budget.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // refresh has entries that are about to expire loaded again in the background, by whichever process gets their locks.

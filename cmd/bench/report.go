@@ -56,19 +56,19 @@ func (m machine) print(w io.Writer) {
 
 // target is a figure and what it should be at most, or at least.
 type target struct {
-	Name  string  `json:"name"`
-	Got   float64 `json:"got"`
-	Most  float64 `json:"most,omitempty"`
-	Least float64 `json:"least,omitempty"`
-	Met   bool    `json:"met"`
+	Name  string   `json:"name"`
+	Got   float64  `json:"got"`
+	Most  *float64 `json:"most,omitempty"`
+	Least *float64 `json:"least,omitempty"`
+	Met   bool     `json:"met"`
 }
 
 func atMost(name string, got, most float64) target {
-	return target{Name: name, Got: got, Most: most, Met: got <= most}
+	return target{Name: name, Got: got, Most: &most, Met: got <= most}
 }
 
 func atLeast(name string, got, least float64) target {
-	return target{Name: name, Got: got, Least: least, Met: got >= least}
+	return target{Name: name, Got: got, Least: &least, Met: got >= least}
 }
 
 func printTargets(w io.Writer, targets []target) {
@@ -77,11 +77,11 @@ func printTargets(w io.Writer, targets []target) {
 		if t.Met {
 			verdict = "met"
 		}
-		bound, limit := "at most", t.Most
-		if t.Least > 0 {
-			bound, limit = "at least", t.Least
+		bound, of := "at most", t.Most
+		if of == nil {
+			bound, of = "at least", t.Least
 		}
-		fmt.Fprintf(w, "target %-6s  %s: %.4g, %s %.4g\n", verdict, t.Name, t.Got, bound, limit)
+		fmt.Fprintf(w, "target %-6s  %s: %.4g, %s %.4g\n", verdict, t.Name, t.Got, bound, *of)
 	}
 	fmt.Fprintln(w)
 }

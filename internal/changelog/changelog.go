@@ -45,8 +45,9 @@ type Options struct {
 	Window     time.Duration // how long the log is kept. Default 15 min.
 	WindowSize int           // how many positions of it at most. Default 500,000.
 
-	// Applied is told of the tags of changes once this instance has applied them, in order, on the goroutine that follows
-	// the log: it must not block. Nil tells nobody.
+	// Applied is told of the tags of changes once this instance has applied them, in order, a batch at a time, on the
+	// goroutine that follows the log: it must not block. It hears of each change since the start, by message or from
+	// PostgreSQL; where that can't be had any more, of "*". Nil tells nobody.
 	Applied func(tags []string)
 
 	Logger *slog.Logger // default slog.Default()

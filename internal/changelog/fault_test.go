@@ -2,6 +2,7 @@ package changelog
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -79,6 +80,51 @@ func TestTail_GapBeyondTheWindow(t *testing.T) {
 	if ok, why := b.log.Fresh(old, b.log.Tags([]string{"profile:1"})); ok {
 		t.Errorf("as of before the gap: got fresh %v %q, want false", ok, why)
 	}
+}
+
+// Whoever follows the changes hears of each once, also of those whose messages were lost.
+func TestTail_TellsOfEachChange(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	conn, term := c.claim(t, "seq")
+	defer conn.Close()
+	var told []string
+	o := Options{DB: c.db, Redis: c.redisClient(c.redis), Log: cache.NewLog(nil), Applied: func(tags []string) {
+		told = append(told, tags...)
+	}}.withDefaults()
+	tail := newTail(&o, "i")
+	move := func(tag string) *bulletin {
+		mustExec(t, c.db, "INSERT INTO changelog.outbox (tag) VALUES ($1)", tag)
+		moved, _, err := term.round(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &bulletin{Epoch: moved.after.Epoch, After: moved.after.At, Tags: moved.tags}
+	}
+	check := func(what string, want ...string) {
+		t.Helper()
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: got told of %q, want %q", what, told, want)
+		}
+		told = nil
+	}
+	move("post:1")
+	if err := tail.catchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("what was there at the start")
+	move("post:2")
+	move("post:3")
+	last := move("post:4")
+	tail.follow(t.Context(), last)
+	check("two lost messages and one that came", "post:2", "post:3", "post:4")
+	tail.follow(t.Context(), last)
+	check("a message that came twice")
+	move("post:5")
+	move("post:6")
+	mustExec(t, c.db, "DELETE FROM changelog.log WHERE tags = '{post:5}'")
+	tail.follow(t.Context(), move("post:7"))
+	check("a gap beyond the window", "*")
 }
 
 // Shutting down gives the grant back, so that nobody waits for its end.

@@ -63,7 +63,7 @@ func (t *tail) receive(ctx context.Context) {
 func (t *tail) follow(ctx context.Context, b *bulletin) bool {
 	after := cache.Position{Epoch: b.Epoch, At: b.After}
 	before := t.o.Log.Position()
-	ok := t.o.Log.Apply(after, b.Tags)
+	ok := t.apply(after, b.Tags)
 	if !ok && (before.Epoch == b.Epoch || t.o.Log.Now()-t.checked > t.o.Renew) {
 		t.checked = t.o.Log.Now()
 		if err := t.catchUp(ctx); err != nil {
@@ -72,14 +72,21 @@ func (t *tail) follow(ctx context.Context, b *bulletin) bool {
 			}
 			return false
 		}
-		ok = t.o.Log.Apply(after, b.Tags)
-	}
-	if ok && len(b.Tags) > 0 {
-		t.o.Applied(b.Tags)
+		ok = t.apply(after, b.Tags)
 	}
 	t.o.at("applied")
 	if t.o.Log.Position() != before {
 		t.send1()
+	}
+	return ok
+}
+
+// apply applies tags, and tells of those that were not applied before.
+func (t *tail) apply(after cache.Position, tags []string) bool {
+	before := t.o.Log.Position()
+	ok := t.o.Log.Apply(after, tags)
+	if at := t.o.Log.Position(); at.At > before.At {
+		t.o.Applied(tags[before.At-after.At:])
 	}
 	return ok
 }
@@ -172,13 +179,23 @@ func (t *tail) send1() {
 // has moved on, it begins anew at the window's start. It does not go back within an epoch: the sequencer will see an
 // instance ahead of the log, and change the epoch.
 func (t *tail) catchUp(ctx context.Context) error {
-	return readLog(ctx, t.o.DB, t.o.Log.Position(), func(p part) {
+	from, anew := t.o.Log.Position(), false
+	err := readLog(ctx, t.o.DB, from, func(p part) {
 		at := t.o.Log.Position()
 		if p.after.Epoch != at.Epoch || p.after.At > at.At {
 			t.o.Log.Reset(p.after)
+			anew = true
 		}
-		t.o.Log.Apply(p.after, p.tags)
+		if anew {
+			t.o.Log.Apply(p.after, p.tags)
+		} else {
+			t.apply(p.after, p.tags)
+		}
 	})
+	if anew && from != (cache.Position{}) {
+		t.o.Applied([]string{"*"})
+	}
+	return err
 }
 
 func (t *tail) stats() Stats {

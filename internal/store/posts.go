@@ -68,10 +68,7 @@ func (s *Store) PublishPost(ctx context.Context, author models.ID, in models.Pub
 	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewInsert().Model(post).Returning("id").Exec(ctx)
 		return refuseTopic(err)
-	})
-	if err == nil {
-		s.ProfileCounts.Forget(ctx, author)
-	}
+	}, func(ctx context.Context) { s.ProfileCounts.Forget(ctx, author) })
 	return post.ID, err
 }
 
@@ -99,17 +96,13 @@ func (s *Store) EditPost(ctx context.Context, author models.ID, in models.EditPo
 // DeletePost removes a post of author's.
 func (s *Store) DeletePost(ctx context.Context, author, id models.ID) (err error) {
 	defer failed(&err, "delete post %v by %v", id, author)
-	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := ownPost(ctx, tx, author, id); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, "DELETE FROM posts WHERE id = ?", id)
 		return err
-	})
-	if err == nil {
-		s.ProfileCounts.Forget(ctx, author)
-	}
-	return err
+	}, func(ctx context.Context) { s.ProfileCounts.Forget(ctx, author) })
 }
 
 // ownPost locks a post, and refuses what is not there or is another's.
@@ -136,24 +129,18 @@ func refuseTopic(err error) error {
 // Like makes a viewer like a post; it is no error if they do.
 func (s *Store) Like(ctx context.Context, viewer, post models.ID) (err error) {
 	defer failed(&err, "like post %v by %v", post, viewer)
-	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.ExecContext(ctx,
 			"INSERT INTO likes (post_id, profile_id) VALUES (?, ?) ON CONFLICT DO NOTHING", post, viewer)
 		return refuseForeign(err, "likes_post_id_fkey", "There is no such post.", "input", "postId")
-	})
-	if err == nil {
-		s.PostCounts.Forget(ctx, post)
-	}
-	return err
+	}, func(ctx context.Context) { s.PostCounts.Forget(ctx, post) })
 }
 
 // Unlike takes a like back; it is no error if there was none.
 func (s *Store) Unlike(ctx context.Context, viewer, post models.ID) (err error) {
 	defer failed(&err, "unlike post %v by %v", post, viewer)
-	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM likes WHERE post_id = ? AND profile_id = ?", post, viewer)
 		return err
-	})
-	s.PostCounts.Forget(ctx, post)
-	return err
+	}, func(ctx context.Context) { s.PostCounts.Forget(ctx, post) })
 }

@@ -138,7 +138,7 @@ func (s *Store) Follow(ctx context.Context, viewer, of models.ID) (err error) {
 	if viewer == of {
 		return models.Refuse(models.UserErrorCodeInvalid, "You can't follow yourself.", "input", "profileId")
 	}
-	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		// The row of the follower is locked, so that two requests at once can't both be the last that is allowed.
 		if _, err := tx.ExecContext(ctx, "SELECT 1 FROM profiles WHERE id = ? FOR NO KEY UPDATE", viewer); err != nil {
 			return err
@@ -154,20 +154,14 @@ func (s *Store) Follow(ctx context.Context, viewer, of models.ID) (err error) {
 		_, err = tx.ExecContext(ctx,
 			"INSERT INTO follows (follower_id, followee_id) VALUES (?, ?) ON CONFLICT DO NOTHING", viewer, of)
 		return refuseForeign(err, "follows_followee_id_fkey", "There is no such profile.", "input", "profileId")
-	})
-	if err == nil {
-		s.ProfileCounts.Forget(ctx, viewer, of)
-	}
-	return err
+	}, func(ctx context.Context) { s.ProfileCounts.Forget(ctx, viewer, of) })
 }
 
 // Unfollow makes a viewer no longer follow a profile; it is no error if they did not.
 func (s *Store) Unfollow(ctx context.Context, viewer, of models.ID) (err error) {
 	defer failed(&err, "unfollow %v by %v", of, viewer)
-	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", viewer, of)
 		return err
-	})
-	s.ProfileCounts.Forget(ctx, viewer, of)
-	return err
+	}, func(ctx context.Context) { s.ProfileCounts.Forget(ctx, viewer, of) })
 }

@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -96,10 +97,16 @@ func New(o Options) (*Store, error) {
 	return s, nil
 }
 
-// write runs fn in a transaction, and waits until what it replaced can't be answered any more.
-func (s *Store) write(ctx context.Context, fn func(context.Context, bun.Tx) error) error {
+// write runs fn in a transaction, and waits until what it replaced can't be answered any more. Meanwhile forget removes
+// entries that promise their TTL alone.
+func (s *Store) write(ctx context.Context, fn func(context.Context, bun.Tx) error, forget ...func(context.Context)) error {
 	if err := s.db.RunInTx(ctx, nil, fn); err != nil {
 		return err
+	}
+	var forgetting sync.WaitGroup
+	defer forgetting.Wait()
+	for _, one := range forget {
+		forgetting.Go(func() { one(ctx) })
 	}
 	// The change stands. If the wait is cut short, the client that asked for it has gone.
 	if err := s.committed(ctx); err != nil {

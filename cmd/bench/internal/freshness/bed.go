@@ -29,6 +29,7 @@ type instance struct {
 	postgres *proxy.Proxy
 	server   atomic.Pointer[rig.Server] // nil while a load balancer would send it nothing
 	writing  atomic.Int32               // mutations under way there
+	apart    spans                      // when it could not reach PostgreSQL
 	stops    atomic.Int64               // how often the process was stopped or let go on; odd while it is stopped
 }
 
@@ -51,7 +52,7 @@ func openBed(ctx context.Context, r *rig.Rig) (_ *bed, err error) {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if err := b.openReplica(ctx); err != nil {
+	if err := errors.Join(b.noteCommits(ctx), b.openReplica(ctx)); err != nil {
 		return nil, err
 	}
 	for n := range b.instances {

@@ -36,11 +36,7 @@ func network(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 				return err
 			}
 			for _, harm := range []func() error{func() error { p.Cut(); return refuses(p) }, p.Stall} {
-				if err := harm(); err != nil {
-					return err
-				}
-				sleep(ctx, 300*time.Millisecond)
-				if err := p.Mend(); err != nil {
+				if err := r.harm(ctx, i, p, harm); err != nil {
 					return err
 				}
 				sleep(ctx, 200*time.Millisecond)
@@ -60,6 +56,18 @@ func network(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 		return nil, fmt.Errorf("%w: a delayed ping took %s", errNoFault, slowest)
 	}
 	return proven(map[string]any{"cuts": cuts, "stalls": stalls, "delays": delays, "pingUnderDelayMs": ms(slowest)}, "cuts", "stalls", "delays")
+}
+
+// harm does what it is told to one of an instance's proxies, for a while.
+func (r *run) harm(ctx context.Context, i *instance, p *proxy.Proxy, harm func() error) error {
+	if p == i.postgres {
+		defer r.apart(i)()
+	}
+	if err := harm(); err != nil {
+		return err
+	}
+	sleep(ctx, 300*time.Millisecond)
+	return p.Mend()
 }
 
 // ping goes through an instance's proxy.

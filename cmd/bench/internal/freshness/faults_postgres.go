@@ -162,7 +162,7 @@ func postgresRestarted(ctx context.Context, r *run, _ *load) (map[string]any, er
 		if err != nil {
 			return nil, err
 		}
-		begin := r.clock()
+		begin, reach := r.clock(), r.apart(r.bed.instances[:]...)
 		if crash {
 			r.Rig.Env.Postgres.Kill()
 		} else if err := r.Rig.Env.Postgres.Stop(ctx); err != nil {
@@ -178,6 +178,7 @@ func postgresRestarted(ctx context.Context, r *run, _ *load) (map[string]any, er
 			after, err = r.started(ctx)
 			return err == nil, err
 		})
+		reach()
 		if err != nil {
 			return nil, err
 		}

@@ -50,6 +50,7 @@ type load struct {
 // event is a request that has ended.
 type event struct {
 	end, took time.Duration
+	wait      time.Duration // of a mutation: what was promised to be short
 	failed    bool
 	write     bool
 	held      bool // the instance that was asked was itself stopped meanwhile
@@ -213,9 +214,9 @@ func (l *load) change(ctx context.Context, c *change, lost func(history.Write), 
 	begin := l.clock()
 	got, err := l.client.do(context.WithoutCancel(ctx), s.URL, &c.request)
 	end := l.clock()
-	held := stops%2 == 1 || i.stops.Load() != stops
-	l.note(event{end: end, took: end - begin, failed: err != nil, write: true, held: held})
+	e := event{end: end, took: end - begin, failed: err != nil, write: true, held: stops%2 == 1 || i.stops.Load() != stops}
 	if err != nil {
+		l.note(e)
 		l.failed(err)
 		if !errors.Is(err, errNotSent) {
 			lost(history.Write{Version: c.version, Invoked: begin, Answered: history.Never})
@@ -225,6 +226,8 @@ func (l *load) change(ctx context.Context, c *change, lost func(history.Write), 
 	}
 	shown := c.shown(got)
 	if shown == missing {
+		e.wait = e.took
+		l.note(e)
 		l.failed(errors.New("a mutation was refused"))
 		return
 	}
@@ -241,6 +244,8 @@ func (l *load) change(ctx context.Context, c *change, lost func(history.Write), 
 			l.work.Go(func() { l.read(ctx, i, r) })
 		}
 	}
+	e.wait = l.waited(ctx, i, c, begin, end)
+	l.note(e)
 }
 
 // sql makes the next foreign write: of an actor, of the ring or of the pair.

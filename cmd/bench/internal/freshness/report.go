@@ -32,6 +32,8 @@ type Fault struct {
 
 	staleTTL    int
 	answerMost  time.Duration
+	foreignP99  time.Duration
+	foreignMost time.Duration
 	length      time.Duration
 	recovered   time.Duration // -1 if not seen
 	hitBefore   float64
@@ -46,7 +48,8 @@ type Spread struct {
 	Max float64 `json:"max"`
 }
 
-// Answers is how long mutations took, but for those sent to an instance whose process was itself stopped meanwhile.
+// Answers is how long mutations took from their COMMIT, while their instance could reach PostgreSQL. Those sent to an
+// instance whose process was itself stopped meanwhile do not count.
 type Answers struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
@@ -77,10 +80,43 @@ func (r *Report) Print(w io.Writer) {
 		}
 	}
 	fmt.Fprintln(w)
+	for _, f := range r.Faults {
+		for _, missed := range f.missed() {
+			fmt.Fprintf(w, "target missed  %s: %s\n", f.Fault, missed)
+		}
+	}
+	fmt.Fprintln(w)
 	for _, c := range r.NegativeControls {
 		fmt.Fprintf(w, "negative control %s: %d of %d reads stale\n", c.Name, c.Stale, c.Reads)
 	}
 	fmt.Fprintln(w)
+}
+
+const (
+	grant        = 500 * time.Millisecond // how long one lasts
+	answersMost  = grant + 100*time.Millisecond
+	foreignUsual = 50 * time.Millisecond // for 99 of 100, without a fault
+	normalMost   = 2 * time.Second
+	hitsMost     = 10 * time.Second
+)
+
+// missed says which promises of time were not kept.
+func (f *Fault) missed() (missed []string) {
+	check := func(what string, got, most time.Duration) {
+		if got < 0 {
+			missed = append(missed, what+" was not seen")
+		} else if got > most {
+			missed = append(missed, fmt.Sprintf("%s %s, at most %s", what, got.Round(time.Millisecond), most.Round(time.Millisecond)))
+		}
+	}
+	check("the latest answer", f.answerMost, answersMost)
+	check("the latest foreign change", f.foreignMost, grant+f.length)
+	if f.Fault == "none" {
+		check("foreign changes (p99)", f.foreignP99, foreignUsual)
+	}
+	check("back to normal after", f.recovered, normalMost)
+	check("hit rate back after", f.hitRegained, hitsMost)
+	return missed
 }
 
 func proof(evidence map[string]any) string {
@@ -116,7 +152,6 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-func spreadOf(times []time.Duration) Spread {
-	slices.Sort(times)
-	return Spread{ms(quantile(times, 0.5)), ms(quantile(times, 0.99)), ms(quantile(times, 1))}
+func spreadOf(sorted []time.Duration) Spread {
+	return Spread{ms(quantile(sorted, 0.5)), ms(quantile(sorted, 0.99)), ms(quantile(sorted, 1))}
 }

@@ -133,7 +133,7 @@ func (f *Fault) count(l *load, t tally) {
 	var took []time.Duration
 	for _, e := range l.events {
 		if e.write && !e.failed && !e.held {
-			took = append(took, e.took)
+			took = append(took, e.wait)
 		}
 	}
 	slices.Sort(took)
@@ -146,12 +146,16 @@ func (f *Fault) count(l *load, t tally) {
 func (f *Fault) judge(segments []*history.Segment, l *load) {
 	const piece, patience = 200, 2 * time.Second
 	var staleness []time.Duration
+	latest, mostLate := "", time.Duration(0)
 	var pieces history.Pieces
 	impossible, marked := 0, 0
 	for _, s := range segments {
 		v := s.Check()
 		f.Inversions += v.Inversions
 		staleness = append(staleness, v.Staleness...)
+		if late := quantile(slices.Sorted(slices.Values(v.Staleness)), 1); late > mostLate {
+			mostLate, latest = late, v.Latest
+		}
 		impossible, marked = impossible+v.Impossible, marked+v.Marked
 		if s.Level == history.TTL {
 			f.staleTTL += v.Stale
@@ -167,7 +171,9 @@ func (f *Fault) judge(segments []*history.Segment, l *load) {
 		}
 	}
 	f.StaleFresh += int(l.unread.Load()) + int(l.pair.torn.Swap(0)) + impossible
+	slices.Sort(staleness)
 	f.ForeignMs = spreadOf(staleness)
+	f.foreignP99, f.foreignMost = quantile(staleness, 0.99), quantile(staleness, 1)
 	f.Evidence["staleTTL"] = f.staleTTL
 	f.Evidence["staleButMarked"] = marked
 	f.Evidence["impossible"] = impossible
@@ -175,6 +181,7 @@ func (f *Fault) judge(segments []*history.Segment, l *load) {
 	f.Evidence["answersWithOldCounts"] = l.uncounted.Load()
 	f.Evidence["porcupine"] = fmt.Sprintf("%d pieces, %d illegal, %d undecided", pieces.OK+pieces.Illegal+pieces.Unknown, pieces.Illegal, pieces.Unknown)
 	f.Evidence["foreignCommits"] = len(staleness)
+	f.Evidence["foreignLatest"] = latest
 }
 
 // recover finds out when all was well again.
@@ -188,4 +195,5 @@ func (f *Fault) recover(l *load, m *meter, begun, broken, mended time.Duration) 
 	f.Evidence["normalAfterMs"] = msOrNever(f.recovered)
 	f.Evidence["hitRateBefore"] = fmt.Sprintf("%.3f", f.hitBefore)
 	f.Evidence["hitRateBackAfterMs"] = msOrNever(f.hitRegained)
+	f.Evidence["targetsMissed"] = f.missed()
 }

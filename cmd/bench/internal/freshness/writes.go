@@ -17,6 +17,8 @@ type change struct {
 	request
 	key     *history.Key
 	version int
+	row     string // FROM what, WHERE which, is the row that is changed
+	id      []any
 	// shown is the version that the mutation's own answer shows.
 	shown func(*data) int
 	// done is called when the answer says that it took effect.
@@ -34,7 +36,7 @@ func nameChange(a *actor, of *platform) *change {
 			query:     `mutation Name($v: String!) { name: updateProfile(input: {name: $v}) { profile { name } } }`,
 			variables: map[string]any{"v": "n" + strconv.Itoa(a.nameVersion)}, token: a.token,
 		},
-		key: a.name, version: a.nameVersion, look: []*reading{publicReading(a, of)},
+		key: a.name, version: a.nameVersion, row: "profiles WHERE id = $1", id: []any{a.id}, look: []*reading{publicReading(a, of)},
 		shown: func(d *data) int {
 			if d.Name == nil || d.Name.Profile == nil {
 				return missing
@@ -54,7 +56,7 @@ func titleChange(a *actor, of *platform) *change {
 			},
 			token: a.token,
 		},
-		key: a.title, version: a.titleVersion, look: []*reading{publicReading(a, of)},
+		key: a.title, version: a.titleVersion, row: "posts WHERE id = $1", id: []any{a.post}, look: []*reading{publicReading(a, of)},
 		shown: func(d *data) int {
 			if d.Title == nil || d.Title.Post == nil {
 				return missing
@@ -74,7 +76,8 @@ func postsChange(a *actor, of *platform, counted func(ok bool)) *change {
 				language: "en"}) { post { title author { counts { posts } } } } }`,
 			variables: map[string]any{"v": "v" + strconv.Itoa(a.postsVersion)}, token: a.token,
 		},
-		key: a.posts, version: a.postsVersion, look: []*reading{publicReading(a, of), feedReading(a)},
+		key: a.posts, version: a.postsVersion, row: "posts WHERE author_id = $1 AND title = $2",
+		id: []any{a.id, "v" + strconv.Itoa(a.postsVersion)}, look: []*reading{publicReading(a, of), feedReading(a)},
 		shown: func(d *data) int {
 			if d.Publish == nil || d.Publish.Post == nil || d.Publish.Post.Author == nil || d.Publish.Post.Author.Counts == nil {
 				return missing
@@ -99,7 +102,7 @@ func settingsChange(a *actor) *change {
 				settings { theme language pushNotifications digest } } }`,
 			variables: map[string]any{"t": s.Theme, "l": s.Language, "p": s.PushNotifications, "d": s.Digest}, token: a.token,
 		},
-		key: a.settings, version: a.settingVersion, look: []*reading{settingsReading(a)},
+		key: a.settings, version: a.settingVersion, row: "settings WHERE profile_id = $1", id: []any{a.id}, look: []*reading{settingsReading(a)},
 		shown: func(d *data) int {
 			if d.Settings == nil || d.Settings.Settings == nil {
 				return missing
@@ -123,7 +126,8 @@ func configChange(ctx context.Context, w *world, a *actor, p *platform) (*change
 				minimumBuild: $v, features: [], values: [], basedOnVersion: $b}) { config { minimumBuild } } }`,
 			variables: map[string]any{"p": p.name, "v": strconv.Itoa(p.version), "b": base}, token: a.token,
 		},
-		key: p.key, version: p.version, look: []*reading{publicReading(a, p)},
+		key: p.key, version: p.version, row: "configs WHERE platform = $1 AND minimum_build = $2 ORDER BY version DESC LIMIT 1",
+		id: []any{p.name, strconv.Itoa(p.version)}, look: []*reading{publicReading(a, p)},
 		shown: func(d *data) int {
 			if d.Config == nil || d.Config.Config == nil {
 				return missing

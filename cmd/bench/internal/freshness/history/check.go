@@ -31,6 +31,8 @@ type Verdict struct {
 	Impossible int
 	// Staleness is, for each write of a Foreign key that every instance was seen to show, how long that took.
 	Staleness []time.Duration
+	// Latest describes the write of a Foreign key that took longest of these.
+	Latest string
 	// Example describes the first stale or impossible read.
 	Example string
 }
@@ -48,7 +50,7 @@ func (s *Segment) Check() (v Verdict) {
 	unmarked.Reads = s.unmarked()
 	v.Inversions = unmarked.inversions()
 	if s.Level == Foreign {
-		v.Staleness = unmarked.staleness()
+		v.Staleness, v.Latest = unmarked.staleness()
 	}
 	return v
 }
@@ -140,31 +142,54 @@ func (s *Segment) inversions() (n int) {
 	return n
 }
 
-// staleness is the time from each COMMIT until every instance showed the change for good: until the first read of it had
-// ended there, or the last that still showed something older had begun, whichever came later.
-func (s *Segment) staleness() []time.Duration {
+// shown is when an instance showed a write for good: when its first read of it had ended, or when the last that still
+// showed something older had begun, whichever came later.
+type shown struct {
+	at    time.Duration
+	first Read          // of it
+	older time.Duration // when the last read of something older began; 0 if none did
+}
+
+// staleness is the time from each COMMIT until the slowest instance showed the change, and a description of the longest.
+func (s *Segment) staleness() (took []time.Duration, latest string) {
 	writes := s.answered()
-	shown := make([]time.Duration, len(writes)) // by the slowest instance
+	slowest := make([]shown, len(writes))
 	unseen := make([]bool, len(writes))
 	for _, reads := range s.byInstance() {
 		last := lastOlder(writes, reads)
 		next := 0
 		for _, r := range reads { // by their end
 			for ; next < len(writes) && writes[next].Version <= r.Version; next++ {
-				shown[next] = max(shown[next], r.End, last[next])
+				if at := max(r.End, last[next]); at > slowest[next].at {
+					slowest[next] = shown{at, r, last[next]}
+				}
 			}
 		}
 		for ; next < len(writes); next++ {
 			unseen[next] = true
 		}
 	}
-	var took []time.Duration
+	most := time.Duration(0)
 	for i, w := range writes {
-		if !unseen[i] && shown[i] > 0 {
-			took = append(took, max(0, shown[i]-w.Answered))
+		if unseen[i] || slowest[i].at == 0 {
+			continue
+		}
+		late := max(0, slowest[i].at-w.Answered)
+		took = append(took, late)
+		if late > most {
+			most, latest = late, s.describe(w, slowest[i])
 		}
 	}
-	return took
+	return took, latest
+}
+
+func (s *Segment) describe(w Write, late shown) string {
+	text := fmt.Sprintf("%s: version %d, committed at %s, was first shown by instance %d from %s to %s", s.Name, w.Version,
+		w.Answered, late.first.Instance+1, late.first.Begin, late.first.End)
+	if late.older > w.Answered {
+		text += fmt.Sprintf("; something older was last asked for at %s", late.older)
+	}
+	return text
 }
 
 func (s *Segment) byInstance() map[int][]Read {
