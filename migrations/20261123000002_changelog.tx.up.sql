@@ -76,22 +76,27 @@ BEGIN
     EXECUTE format($function$
         CREATE FUNCTION %1$s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
         DECLARE
-            limited CONSTANT pg_catalog.int4 := changelog.setting('many', 1000) OPERATOR(pg_catalog.+) 1;
-            written pg_catalog.int4 := limited;
-            moved pg_catalog.bool := false; -- a row away from its keys
+            limited pg_catalog.int4;
+            written pg_catalog.int4;
         BEGIN
+            IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+                INSERT INTO changelog.outbox (tag) %2$s LIMIT %8$s;
+                GET DIAGNOSTICS written = ROW_COUNT;
+                -- One row that keeps its keys, as nearly always: what follows would cost more than all the rest.
+                IF written OPERATOR(pg_catalog.=) %7$s
+                    AND NOT EXISTS (SELECT FROM removed r, added a WHERE (%3$s) IS NOT TRUE)
+                THEN
+                    RETURN NULL;
+                END IF;
+            END IF;
+            limited := changelog.setting('many', 1000) OPERATOR(pg_catalog.+) 1;
+            written := limited;
             IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
                 INSERT INTO changelog.outbox (tag) %2$s LIMIT limited;
                 GET DIAGNOSTICS written = ROW_COUNT;
-                IF written OPERATOR(pg_catalog.=) limited THEN
-                    NULL;
-                ELSIF written OPERATOR(pg_catalog.=) %7$s THEN
-                    -- One row, as nearly always: looking for it in a hash would cost more than the rest.
-                    moved := EXISTS (SELECT FROM removed r, added a WHERE (%3$s) IS NOT TRUE);
-                ELSE
-                    moved := EXISTS (SELECT FROM removed r WHERE NOT EXISTS (SELECT FROM added a WHERE %3$s));
-                END IF;
-                IF moved THEN
+                IF written OPERATOR(pg_catalog.<) limited AND EXISTS (
+                    SELECT FROM removed r WHERE NOT EXISTS (SELECT FROM added a WHERE %3$s))
+                THEN
                     INSERT INTO changelog.outbox (tag) SELECT t FROM (
                         (SELECT %4$s FROM removed EXCEPT SELECT %4$s FROM added) UNION ALL
                         (SELECT %4$s FROM added EXCEPT SELECT %4$s FROM removed)) changed, pg_catalog.unnest(ARRAY[%5$s]) t
@@ -115,7 +120,8 @@ BEGIN
         $function$, tagger,
         (SELECT string_agg(format('SELECT %s FROM added', tag), ' UNION ALL ') FROM unnest(tags) tag),
         (SELECT string_agg(format('a.%1$I OPERATOR(pg_catalog.=) r.%1$I', key), ' AND ') FROM unnest(keys) key),
-        array_to_string(keys, ', '), array_to_string(tags || keyed, ', '), types, cardinality(tags));
+        array_to_string(keys, ', '), array_to_string(tags || keyed, ', '), types, cardinality(tags),
+        cardinality(tags) + 1);
     FOR event, images IN VALUES
         ('INSERT', 'REFERENCING NEW TABLE AS added'),
         ('UPDATE', 'REFERENCING OLD TABLE AS removed NEW TABLE AS added'),
