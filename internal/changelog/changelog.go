@@ -139,10 +139,16 @@ type Stats struct {
 type Office struct {
 	Term              uint64
 	Head              cache.Position
-	Settled           uint64            // every instance that may answer from caches has applied the log up to here
-	Instances         map[string]uint64 // of those that may hold a grant: how many positions each is behind
-	OutboxRows        int64             // not yet moved, counted up to 100,000
-	OldestTransaction time.Duration     // that is still open; it keeps moved outbox rows from being cleaned up
+	Settled           uint64         // every instance that may answer from caches has applied the log up to here
+	Instances         map[string]Lag // of those that may hold a grant
+	OutboxRows        int64          // not yet moved, counted up to 100,000
+	OldestTransaction time.Duration  // that is still open; it keeps moved outbox rows from being cleaned up
+}
+
+// Lag is how far an instance is behind the log.
+type Lag struct {
+	Positions uint64
+	For       time.Duration // since the first of them is in the log
 }
 
 // Stats returns a snapshot. It does no I/O.

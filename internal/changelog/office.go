@@ -189,13 +189,13 @@ func (s *sequencer) office(w *watch) *Office {
 	defer w.mu.Unlock()
 	o := &Office{
 		Term: s.term.number, Head: s.head, Settled: s.settled(),
-		Instances:  map[string]uint64{},
+		Instances:  map[string]Lag{},
 		OutboxRows: w.rows, OldestTransaction: w.oldest,
 	}
 	now := s.o.Log.Now()
 	for id, m := range s.members {
 		if now < m.until {
-			o.Instances[id] = s.head.At - min(m.acked, s.head.At)
+			o.Instances[id] = Lag{s.head.At - min(m.acked, s.head.At), s.behind(m, now)}
 		}
 	}
 	return o

@@ -1,9 +1,11 @@
 package changelog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"freshet/cache"
@@ -22,7 +24,17 @@ type sequencer struct {
 	members map[string]*member
 	unknown time.Duration // until then, instances that are on no list may hold grants
 	owed    []uint64      // heads that writers wait to see settled, ascending
+	moves   []move        // the latest, for operators
 }
+
+// move is a head that the log has had.
+type move struct {
+	head uint64
+	at   time.Duration
+}
+
+// mostMoves is how many moves are remembered: an instance that is further behind is behind for at least as long.
+const mostMoves = 1000
 
 // member is an instance that may hold a grant.
 type member struct {
@@ -159,6 +171,9 @@ func (s *sequencer) round(ctx context.Context, b *bulletin) error {
 	s.drained = drained
 	b.After, b.Tags = moved.after.At, moved.tags
 	s.head = b.head()
+	if len(b.Tags) > 0 {
+		s.moves = append(s.moves[max(0, len(s.moves)-mostMoves+1):], move{s.head.At, s.o.Log.Now()})
+	}
 	if drained {
 		return s.answer(b)
 	}
@@ -196,6 +211,15 @@ func (s *sequencer) goneBack(id string, applied cache.Position) error {
 		return fmt.Errorf("instance %s has applied position %d of a log that ends at %d: %w", id, applied.At, s.head.At, errGoesBack)
 	}
 	return nil
+}
+
+// behind is for how long the log has had something that an instance has not acknowledged.
+func (s *sequencer) behind(m *member, now time.Duration) time.Duration {
+	i, _ := slices.BinarySearchFunc(s.moves, m.acked+1, func(one move, at uint64) int { return cmp.Compare(one.head, at) })
+	if i == len(s.moves) {
+		return 0
+	}
+	return now - s.moves[i].at
 }
 
 func (s *sequencer) owe(head uint64) {

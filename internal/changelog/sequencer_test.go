@@ -277,3 +277,22 @@ func TestSequencer_RefusesWhoIsFarBehind(t *testing.T) {
 		t.Errorf("settled: got %d, want 90, which all who may hold a grant have applied", got)
 	}
 }
+
+// Operators see which instance keeps writers waiting, and for how long it has been behind.
+func TestSequencer_TellsWhoIsBehind(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	slow, long := newGate(), grants(true)
+	a := c.start("a", long)
+	eventually(t, "a is sequencer", func() bool { return a.Stats().Office != nil })
+	b := c.start("b", func(o *Options) { long(o); slow.options(o) })
+	c.granted(a, b)
+	slow.shut(t, "bulletin")
+	slow.reached(t, "bulletin")
+	c.profile(1)
+	eventually(t, "b is behind, and a is not", func() bool {
+		office := a.Stats().Office
+		behind, there := office.Instances[b.id]
+		return there && behind.Positions == 2 && behind.For > 0 && office.Instances[a.id] == Lag{}
+	})
+}

@@ -70,7 +70,7 @@ func TestEndpoint_Statuses(t *testing.T) {
 		{"parse error by GET", request{method: "GET", path: get("query", "{")}, [3]int{400, 200, 400}, "GRAPHQL_PARSE_FAILED", ""},
 		{"unknown field", post(`{"query":"{nope}"}`), [3]int{400, 200, 400}, "GRAPHQL_VALIDATION_FAILED", ""},
 		{"literal of a custom type", post(`{"query":"{post(id:\"abc\"){id}}"}`), [3]int{400, 200, 400}, "GRAPHQL_VALIDATION_FAILED", ""},
-		{"too deep", post(`{"query":"{post(id:1){`+strings.Repeat("author{posts{nodes{", 8)+"id"+strings.Repeat("}}}", 8)+`}}"}`), [3]int{400, 200, 400}, "MAX_DEPTH_LIMIT", ""},
+		{"too deep", post(`{"query":"{post(id:1){` + strings.Repeat("author{posts{nodes{", 8) + "id" + strings.Repeat("}}}", 8) + `}}"}`), [3]int{400, 200, 400}, "MAX_DEPTH_LIMIT", ""},
 		{"too dear", post(`{"query":"{feed(first:100){nodes{author{posts(first:100){nodes{id}}}}}}"}`), [3]int{400, 200, 400}, "COST_ESTIMATED_TOO_EXPENSIVE", ""},
 		{"empty document", post(`{"query":"# nothing"}`), [3]int{400, 200, 400}, "GRAPHQL_VALIDATION_FAILED", ""},
 		{"variable missing", post(`{"query":"query($id:ID!){post(id:$id){id}}"}`), [3]int{400, 200, 400}, "BAD_USER_INPUT", ""},

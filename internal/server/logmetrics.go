@@ -28,6 +28,7 @@ type instanceMetrics struct {
 	Instance
 	plain []plainMetric
 	lag   *prometheus.Desc
+	late  *prometheus.Desc
 	name  *prometheus.Desc
 }
 
@@ -52,6 +53,9 @@ func RegisterInstance(registry *prometheus.Registry, i Instance) error {
 	m := &instanceMetrics{Instance: i}
 	m.lag = prometheus.NewDesc("freshet_log_lag_positions",
 		"Positions of the change log not yet applied, by instance; the sequencer tells those of all.", []string{"instance"}, nil)
+	m.late = prometheus.NewDesc("freshet_log_lag_seconds",
+		"For how long the change log has had something that an instance has not applied, by instance; sequencer only.",
+		[]string{"instance"}, nil)
 	m.name = prometheus.NewDesc("freshet_log_sequencer", "1 for the instance last heard as sequencer.", []string{"instance"}, nil)
 	m.plain = append(logMetrics(), poolMetrics()...)
 	return register(registry, m)
@@ -90,6 +94,8 @@ func logMetrics() []plainMetric {
 		readGauge("freshet_log_oldest_transaction_seconds",
 			"Age of the oldest open transaction, which keeps moved changes from being cleaned up; sequencer only.",
 			office(func(o *changelog.Office) float64 { return o.OldestTransaction.Seconds() })),
+		readGauge("freshet_log_grants", "Instances that may hold a grant to answer from caches; sequencer only.",
+			office(func(o *changelog.Office) float64 { return float64(len(o.Instances)) })),
 		readGauge("freshet_log_head", "Last position of the change log; sequencer only.",
 			office(func(o *changelog.Office) float64 { return float64(o.Head.At) })),
 	}
@@ -129,6 +135,7 @@ func (m *instanceMetrics) Describe(ch chan<- *prometheus.Desc) {
 		ch <- one.desc
 	}
 	ch <- m.lag
+	ch <- m.late
 	ch <- m.name
 }
 
@@ -148,6 +155,7 @@ func (m *instanceMetrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for name, lag := range s.log.Office.Instances {
-		ch <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, float64(lag), name)
+		ch <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, float64(lag.Positions), name)
+		ch <- prometheus.MustNewConstMetric(m.late, prometheus.GaugeValue, lag.For.Seconds(), name)
 	}
 }

@@ -45,7 +45,7 @@ const tables = `
 	CREATE TABLE bench.watched (LIKE public.profiles INCLUDING ALL);
 	INSERT INTO bench.plain (id, handle, name) SELECT n, 'user' || n, '' FROM generate_series(1, %[1]d) n;
 	INSERT INTO bench.watched (id, handle, name) SELECT n, 'user' || n, '' FROM generate_series(1, %[1]d) n;
-	CALL changelog.watch('bench.watched', '{costs,costshandle}', '{id,handle}', ARRAY[$$'costs:' || id$$], ARRAY[$$'costshandle:' || handle$$])`
+	CALL changelog.watch('bench.watched', '{costs,costshandle}', '{id,handle}', ARRAY[$$pg_catalog.concat('costs:', id)$$], ARRAY[$$pg_catalog.concat('costshandle:', handle)$$])`
 
 // Open makes the tables in the schema bench of the database at url.
 func Open(ctx context.Context, url string, client *redis.Client) (*Bed, error) {
