@@ -81,8 +81,9 @@ type instance struct {
 	verifier *verifier.Verifier
 	registry *prometheus.Registry
 
-	stop context.CancelFunc // of what runs in the background
-	work sync.WaitGroup
+	background context.Context
+	stop       context.CancelFunc // ends background
+	work       sync.WaitGroup
 }
 
 // logConns is enough for the sequencer's office, its rounds, the log's tail and the writers' waits, whatever the store's
@@ -116,7 +117,7 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	i.stop = stop
+	i.background, i.stop = background, stop
 	i.work.Go(func() { i.node.Run(background) })
 	i.work.Go(func() { i.verifier.Run(background) })
 	i.work.Go(func() { i.library.Run(background) })
@@ -225,7 +226,26 @@ func (i *instance) listen(token string) (*server.Server, error) {
 	if i.options.Playground {
 		o.Playground = i.playground(token)
 	}
-	return server.New(o)
+	srv, err := server.New(o)
+	if err == nil {
+		i.work.Go(func() { i.warm(srv) })
+	}
+	return srv, err
+}
+
+// warm begins once this instance may keep results.
+func (i *instance) warm(srv *server.Server) {
+	const hottest, look = 50, 50 * time.Millisecond
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for !i.node.Stats().Granted {
+		select {
+		case <-i.background.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	srv.Warm(i.background, hottest)
 }
 
 func (i *instance) playground(token string) http.Handler {

@@ -183,3 +183,26 @@ func TestPersisted_Enforcement(t *testing.T) {
 		}
 	}
 }
+
+// A new instance makes the results that most will ask it for, once it may keep any.
+func TestPersisted_WarmUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.start()
+	_, id := a.person("ann")
+	public := `query Ann { profile(id: "` + id + `") { handle } }`
+	a.ship("ios", "1.0", sha(public), public)
+	a.wantData("in use", a.eventually(200, "", `{"documentId":"`+sha(public)+`"}`), `"ann"`)
+	keys, err := a.instance.redis.Keys(t.Context(), w.service()+":operation:*").Result()
+	if err != nil || len(keys) == 0 {
+		t.Fatalf("kept results: got %v, %v, want one", keys, err)
+	}
+	a.instance.redis.Del(t.Context(), keys...)
+	b := w.start()
+	for kept := int64(0); kept == 0; {
+		if kept, err = b.instance.redis.Exists(t.Context(), keys[0]).Result(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.wantHit("after a warm-up", true, "", `{"documentId":"`+sha(public)+`"}`)
+}
