@@ -31,7 +31,7 @@ func (s *Server) handler() (http.Handler, error) {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	others := chain(s.routes(),
-		identify,
+		identify,    // their log line has the id that the client sees
 		s.limitTime, // before anything that may wait
 		func(next http.Handler) http.Handler { return compress(next) }, // around all that writes bodies
 	)

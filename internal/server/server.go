@@ -47,7 +47,8 @@ type Options struct {
 	Ready func(ctx context.Context) []Check
 	// Playground serves GET /playground and below. Nil leaves it out.
 	Playground http.Handler
-	// Log gets one line a request and one line an error; slog.Default if nil.
+	// Log gets a line for each error, and for each request: at debug level for those that went well and quickly.
+	// slog.Default if nil.
 	Log *slog.Logger
 	// Registry is served at /metrics and gets the server's own metrics; a new one if nil.
 	Registry *prometheus.Registry
