@@ -4,28 +4,33 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"sync"
 )
 
 // net/http writes an answer of more than 4 KB, header included, in two or more system calls, and wakes its reader for
 // each. A whole result is known to its last byte, so it leaves in one.
 
 // gatherer is a listener whose connections can gather what is written.
-type gatherer struct{ net.Listener }
+type gatherer struct {
+	net.Listener
+	buffers sync.Pool // of *[]byte; connections that are idle hold none
+}
 
-func (g gatherer) Accept() (net.Conn, error) {
+func (g *gatherer) Accept() (net.Conn, error) {
 	conn, err := g.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &gathering{Conn: conn}, nil
+	return &gathering{Conn: conn, buffers: &g.buffers}, nil
 }
 
 // gathering is a connection that, once told how long the next answer's body is, holds what is written until that is
 // complete. Only the goroutine that answers writes.
 type gathering struct {
 	net.Conn
-	held []byte
-	want int // of the body; 0: nothing is held
+	buffers *sync.Pool
+	held    *[]byte
+	want    int // of the body; 0: nothing is held
 }
 
 // mostGathered is in bytes: what is longer is written in more than one piece.
@@ -41,6 +46,9 @@ func withGathering(ctx context.Context, conn net.Conn) context.Context {
 func gather(ctx context.Context, n int) {
 	if c, ok := ctx.Value(gatheringKey{}).(*gathering); ok && n > 0 && n <= mostGathered {
 		c.want = n
+		if c.held, ok = c.buffers.Get().(*[]byte); !ok {
+			c.held = new([]byte)
+		}
 	}
 }
 
@@ -48,14 +56,16 @@ func (c *gathering) Write(p []byte) (int, error) {
 	if c.want == 0 {
 		return c.Conn.Write(p)
 	}
-	c.held = append(c.held, p...)
-	header := bytes.Index(c.held, []byte("\r\n\r\n"))
-	if header < 0 || len(c.held) < header+4+c.want {
+	held := append(*c.held, p...)
+	*c.held = held
+	header := bytes.Index(held, []byte("\r\n\r\n"))
+	if header < 0 || len(held) < header+4+c.want {
 		return len(p), nil
 	}
-	c.want = 0
-	_, err := c.Conn.Write(c.held)
-	c.held = c.held[:0]
+	_, err := c.Conn.Write(held)
+	*c.held = held[:0]
+	c.buffers.Put(c.held)
+	c.held, c.want = nil, 0
 	if err != nil {
 		return 0, err
 	}

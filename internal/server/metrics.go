@@ -58,7 +58,7 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 		}, []string{"code"}),
 		persisted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "freshet_persisted_requests_total",
-			Help: "Requests about persisted operations: registered (a text), unregistered (a hash), unknown (an id), refused (by enforcement).",
+			Help: "Requests about persisted operations: registered (a text), unregistered (a hash), unknown (an id), unlisted (an operation), refused (by enforcement).",
 		}, []string{"result"}),
 	}
 	m.routes.make = func(route string) *routeMetrics {

@@ -234,6 +234,7 @@ func (l *librarian) count(ctx context.Context, p *prepared, app, build string) {
 	case p.entry != nil:
 		p.entry.Used(app, build)
 	case l.Enforcement == EnforceLog && !p.listed:
+		l.metrics.persisted.WithLabelValues("unlisted").Inc()
 		l.unlisted.Saw(ctx, p.operation, app, build)
 	}
 }

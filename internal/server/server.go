@@ -128,7 +128,7 @@ func New(options Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new server: %w", err)
 	}
-	s.listener = gatherer{listener}
+	s.listener = &gatherer{Listener: listener}
 	return s, nil
 }
 
