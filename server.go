@@ -314,7 +314,7 @@ func (p *program) persisted() *cli.Command {
 		return &cli.Command{
 			Name: name, Usage: usage, ArgsUsage: file, Flags: append([]cli.Flag{p.databaseURL()}, flags...),
 			Action: func(ctx context.Context, c *cli.Command) error {
-				if file == "" && c.Args().Present() || file != "" && c.Args().Len() != 1 {
+				if file != "" && c.Args().Len() != 1 {
 					return fmt.Errorf("persisted %s: got %d arguments, see freshet persisted %s -h", name, c.Args().Len(), name)
 				}
 				return do(ctx, c, command.PersistedOptions{

@@ -76,7 +76,7 @@ func TestRun_RefusesWhatItCantRead(t *testing.T) {
 		{[]string{"dev", "medium"}, "takes no arguments"},
 		{[]string{"dev", "--seed", "huge"}, "huge"},
 		{[]string{"persisted", "publish", "--database-url", "x", "--app", "ios", "--build", "1"}, "got 0 arguments"},
-		{[]string{"persisted", "list", "--database-url", "x", "more"}, "got 1 arguments"},
+		{[]string{"persisted", "list", "--database-url", "x", "more"}, "takes no arguments"},
 		{[]string{"persisted", "publish", "--database-url", "x", "--build", "1", "file"}, "app"},
 		{[]string{"persisted", "check", "--database-url", "x"}, "schema"},
 		{[]string{"dev", "--log-level", "loud"}, "loud"},
