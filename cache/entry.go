@@ -42,6 +42,12 @@ type entry struct {
 	payload         []byte
 }
 
+// ends is when an entry that has been read at now, by the clock of this process, ends by it: no later than its whole
+// life from now, whatever clock has dated it. Now reads the monotonic clock too, so a step of this one does no harm after.
+func (e *entry) ends(now time.Time) time.Time {
+	return now.Add(min(e.expires.Sub(now), e.expires.Sub(e.filled)))
+}
+
 // packed are tags as they are stored: a hit looks at them without making a string of each.
 type packed []byte
 

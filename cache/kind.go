@@ -197,6 +197,7 @@ func (k *Kind[K, V]) open(name string, raw []byte, at look) (e entry, why Reason
 	if !ok || e.shape != k.shape {
 		return entry{}, foreign
 	}
+	e.expires = e.ends(at.now)
 	var buffer [128]uint64
 	return e, k.check(&e, k.hashes(&e, buffer[:0]), nil, at)
 }

@@ -157,6 +157,7 @@ func (r *Results) open(name string, raw []byte, at look) (*Result, Reason) {
 	if !ok || e.shape != r.shape {
 		return nil, foreign
 	}
+	e.expires = e.ends(at.now)
 	var buffer [256]uint64
 	hashes := r.cache.Freshness.hashes(e.tags, buffer[:0])
 	if why := at.check(&e, hashes, nil); why != "" {

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,12 @@ func (r *rig) pass(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now = r.now.Add(d)
+}
+
+func (r *rig) value(key int) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rows[key]
 }
 
 func TestLocal_HitsWithoutARoundTrip(t *testing.T) {
@@ -65,6 +72,47 @@ func TestLocal_ForgottenAndExpired(t *testing.T) {
 	r.write(1, "three")
 	r.pass(o.TTL)
 	r.want(k, map[int]string{1: "three"}, 1)
+}
+
+// Wall clocks that differ by days, and step, make nothing stale: what the log checks knows no wall clock, and the rest lives
+// no longer in memory than its TTL from when it was read.
+func TestClocks_DifferAndStep(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for _, apart := range []time.Duration{-day, 0, day} {
+		url := testenv.SharedRedis(t)
+		a, b := newRig(t, url), newRig(t, url).withLocal()
+		if err := a.redis.FlushDB(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		a.pass(apart)
+		ttl := a.options()
+		ttl.Tags, ttl.Name = nil, "count"
+		ka, kb := NewKind(a.cache, ttl), NewKind(b.cache, KindOptions[int, string]{Name: "count", TTL: ttl.TTL, Key: ttl.Key, Load: b.load})
+		tagged := b.kind()
+		for _, r := range []*rig{a, b} {
+			r.write(1, "one")
+		}
+		a.want(ka, map[int]string{1: "one"}, 1)
+		a.want(a.kind(), map[int]string{1: "one"}, 1)
+		for range 3 { // into b's memory, from a's entry unless a's clock has it expired
+			b.want(kb, map[int]string{1: "one"}, 1)
+			b.want(tagged, map[int]string{1: "one"}, 1)
+		}
+		b.write(1, "two")
+		if err := b.redis.FlushDB(t.Context()).Err(); err != nil { // Redis' own clock has ended its entries
+			t.Fatal(err)
+		}
+		b.pass(ttl.TTL)
+		b.want(kb, map[int]string{1: "two"}, 1)
+		for i, step := range []time.Duration{day, -2 * day, day} {
+			value := fmt.Sprint("step ", i)
+			b.pass(step)
+			b.want(tagged, map[int]string{1: b.value(1)}, 1)
+			b.commit(1, value)
+			b.want(tagged, map[int]string{1: value}, 1)
+		}
+	}
 }
 
 // A reader that took the old entry from Redis before it was forgotten must not hold it after.

@@ -6,7 +6,8 @@ CREATE SCHEMA changelog;
 CREATE TABLE changelog.outbox (
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     tag text NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1,
+    autovacuum_analyze_threshold = 2000000000);
 CREATE INDEX outbox_xid_idx ON changelog.outbox (xid);
 
 -- The latest changes, a batch in each row: its tags have the positions behind after, one by one and without gaps. The

@@ -40,7 +40,7 @@ type Options struct {
 	Poll       time.Duration // between the sequencer's looks at the outbox when no writer nudges. Default 20 ms.
 	Election   time.Duration // between attempts to become sequencer. Default 100 ms.
 	Stuck      time.Duration // silence in PostgreSQL after which a sequencer's session is ended. Default 1.5 s.
-	Batch      int           // outbox rows moved at a time. Default 2000.
+	Batch      int           // outbox rows moved at a time; while that leaves some, ten times as many. Default 2000.
 	MaxLag     int           // positions that an instance may be behind and still get a grant. Default 10,000.
 	Window     time.Duration // how long the log is kept. Default 15 min.
 	WindowSize int           // how many positions of it at most. Default 500,000.

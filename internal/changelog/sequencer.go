@@ -159,8 +159,14 @@ func (s *sequencer) round(ctx context.Context, b *bulletin) error {
 			m.registered = true
 		}
 	}
+	limit := s.o.Batch
+	if !s.drained {
+		// Each round passes over what those before it have deleted, where an open transaction keeps that from being cleaned
+		// up: a backlog is worked off in a tenth of the rounds.
+		limit *= 10
+	}
 	s.o.at("round")
-	moved, drained, err := s.term.round(ctx, s.o.Batch)
+	moved, drained, err := s.term.round(ctx, limit)
 	if err != nil {
 		return err
 	}

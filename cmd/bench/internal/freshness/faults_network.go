@@ -91,10 +91,11 @@ func refuses(p *proxy.Proxy) error {
 }
 
 // clocks gives two of the instances other clocks than the third: days ahead, in time namespaces. Grants are measured on
-// such clocks. One machine has one wall clock, so that a step of it for a single instance can't be made here.
+// such clocks. One machine has one wall clock, and a Go program reads it past any wrapper: that it differs between
+// instances, and steps, is tested inside a process (TestClocks_DifferAndStep in cache).
 func clocks(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	offsets := []int{86_400, 7 * 86_400}
-	evidence := map[string]any{"wallClock": "the same for all: a machine has one"}
+	evidence := map[string]any{"wallClock": "the same for all: TestClocks_DifferAndStep steps it"}
 	for n, offset := range offsets {
 		i := r.bed.instances[n+1]
 		if err := r.bed.stop(i); err != nil {
