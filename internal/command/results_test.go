@@ -40,20 +40,25 @@ func (a *api) send(path, body string, lines ...string) exchange {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true
 	defer transport.CloseIdleConnections()
+	return roundTrip(a.t, transport, req)
+}
+
+func roundTrip(t testing.TB, transport *http.Transport, req *http.Request) exchange {
+	t.Helper()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	var from io.Reader = resp.Body
-	if resp.Header.Get("Content-Encoding") == "gzip" {
+	if resp.Header.Get("Content-Encoding") == "gzip" && resp.StatusCode != http.StatusNotModified {
 		if from, err = gzip.NewReader(resp.Body); err != nil {
-			a.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 	text, err := io.ReadAll(from)
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return exchange{resp.StatusCode, resp.Header, string(text)}
 }
