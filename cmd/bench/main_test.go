@@ -9,7 +9,10 @@ import (
 	"freshet/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+// toxiproxy leaves goroutines of a connection behind if that ends while both sides of it are busy.
+func TestMain(m *testing.M) {
+	testenv.Main(m, "github.com/Shopify/toxiproxy/v2.(*ToxicLink).read", "github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
+}
 
 // openRig has a PostgreSQL with the small data and a Redis of its own.
 func openRig(t *testing.T) *rig.Rig {

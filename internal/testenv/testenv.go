@@ -33,8 +33,9 @@ type process struct {
 var shared atomic.Pointer[process]
 
 // Main runs the tests of a package, stops the servers, and exits: it is the whole of TestMain. It fails the run when
-// a goroutine of the tested code is still there at the end.
-func Main(m *testing.M) {
+// a goroutine of the tested code is still there at the end; those that run one of foreign, functions of libraries that
+// leave some behind, are not counted.
+func Main(m *testing.M, foreign ...string) {
 	dir, err := claimDir()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
@@ -51,7 +52,11 @@ func Main(m *testing.M) {
 		code = max(code, 1)
 	}
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		ignored := make([]goleak.Option, len(foreign))
+		for i, function := range foreign {
+			ignored[i] = goleak.IgnoreAnyFunction(function)
+		}
+		if err := goleak.Find(ignored...); err != nil {
 			fmt.Fprintln(os.Stderr, "testenv: goroutines left behind:", err)
 			code = 1
 		}
