@@ -98,9 +98,9 @@ func (d *draft) set(t *ast.Definition, depth, lists int) string {
 		switch roll := d.IntN(100); {
 		case roll < 12 && d.left > 0 && depth < deepest:
 			part = pick(d.generator, "...", "... on "+t.Name) + d.condition() + " " + d.set(t, depth+1, lists)
-		case roll < 26 && d.left > 0 && depth < deepest:
+		case roll < 32 && d.left > 0 && depth < deepest:
 			part = "..." + d.fragment(t, depth, lists) + d.condition()
-		case roll < 30:
+		case roll < 36:
 			part = "__typename"
 		default:
 			part = d.field(t, depth, lists)
@@ -140,6 +140,9 @@ func (d *draft) field(t *ast.Definition, depth, lists int) string {
 		return "__typename"
 	}
 	f := pick(d.generator, fit...)
+	if own := slices.IndexFunc(fit, func(f *ast.FieldDefinition) bool { return ownOnly(d.schema, f) }); own >= 0 && depth > 0 && d.chance(25) {
+		f = fit[own] // else most would be in operations that are private anyhow
+	}
 	if strings.HasSuffix(f.Type.Name(), "Connection") {
 		lists++
 	}

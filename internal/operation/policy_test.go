@@ -148,6 +148,79 @@ func TestPolicy_Conditions(t *testing.T) {
 	}
 }
 
+// Conditions on fragments of interfaces, unions and their types count for the types that are left.
+func TestPolicy_ConditionsOnAbstractTypes(t *testing.T) {
+	t.Parallel()
+	c := compilerFor(t, policySchema, Options{})
+	const (
+		pets    = "1m30s by pets of Query.pets"
+		either  = "1m20s by either of Query.either"
+		name    = "40s by pets.name of Cat.name"
+		lives   = "9s by pets.lives of Cat.lives, private by pets.lives of Cat.lives"
+		chip    = "1m30s by pets of Query.pets, private by pets.chip of Dog.chip"
+		oneChip = "1m20s by either of Query.either, private by either.chip of Dog.chip"
+		weight  = "0s by either.weight of Stone.weight"
+	)
+	for _, r := range []struct{ text, whenTrue, whenFalse, strictest string }{
+		{`query($x:Boolean!){pets{...on Dog{name} ...on Cat@include(if:$x){lives}}}`, lives, pets, lives},
+		{`query($x:Boolean!){pets{...on Dog{name} ...on Cat@skip(if:$x){lives}}}`, pets, lives, lives},
+		{`query($x:Boolean!){pets{...on Dog{chip@include(if:$x)} ...on Cat{__typename}}}`, chip, pets, chip},
+		{`query($x:Boolean!){pets{...on Pet@include(if:$x){...on Dog{chip}} ...F@skip(if:$x)}} fragment F on Cat{name}`, chip, name, name + ", private by pets.chip of Dog.chip"},
+		{`query($x:Boolean!){pets{...on Dog{...on Pet@skip(if:$x){...F}}}} fragment F on Cat{lives}`, pets, pets, pets},
+		{`query($x:Boolean!){pets{...F@include(if:$x)}} fragment F on Dog{name owner{__typename}}`, "30s by pets.owner of Owner", pets, "30s by pets.owner of Owner"},
+		{`query($x:Boolean!){pets{...F@include(if:$x) ...F@skip(if:$x)}} fragment F on Cat{lives}`, lives, lives, lives},
+		{`query($x:Boolean!){pets{...on Cat@skip(if:$x)@include(if:$x){lives} ...on Dog{name}}}`, pets, pets, lives},
+		{`query($x:Boolean!){pets{name:__typename ...on Dog@include(if:$x){n:name} ...on Cat@skip(if:$x){n:name}}}`, pets, "40s by pets.n of Cat.name", "40s by pets.n of Cat.name"},
+		{`query($x:Boolean!){either{...on Stone@include(if:$x){weight} ...on Dog{name}}}`, weight, either, weight},
+		{`query($x:Boolean!){either{...on Pet@include(if:$x){...on Dog{chip}} ...on Stone@skip(if:$x){weight}}}`, oneChip, weight, weight + ", private by either.chip of Dog.chip"},
+		{`query($x:Boolean!){either{...on Either@skip(if:$x){...on Stone{weight}} __typename}}`, either, weight, weight},
+		{`query($x:Boolean!){pets{...on Dog@include(if:$x){vet{__typename}}}}`, "30s by pets.vet of Owner, authorised", pets, "30s by pets.vet of Owner, authorised"},
+	} {
+		o := only(t, c, r.text)
+		for x, want := range map[bool]string{true: r.whenTrue, false: r.whenFalse} {
+			if got := o.Policy(with(t, o, map[string]any{"x": x})).words(); got != want {
+				t.Errorf("%s, x %v: got %s, want %s", r.text, x, got, want)
+			}
+		}
+		if got := o.Policy(nil).words(); got != r.strictest {
+			t.Errorf("%s, any x: got %s, want %s", r.text, got, r.strictest)
+		}
+		if !o.Cacheable() {
+			t.Errorf("%s: got not cacheable, want cacheable", r.text)
+		}
+	}
+}
+
+// What a name of a result is made of tells apart selections of an abstract type that differ in a type, an alias or a
+// condition.
+func TestPolicy_NamesOnAbstractTypesDiffer(t *testing.T) {
+	t.Parallel()
+	c := compilerFor(t, policySchema, Options{})
+	known := map[[32]byte]string{}
+	for _, text := range []string{
+		`query($x:Boolean!){pets{...on Dog@include(if:$x){name}}}`,
+		`query($x:Boolean!){pets{...on Dog@skip(if:$x){name}}}`,
+		`query($x:Boolean!){pets{...on Cat@include(if:$x){name}}}`,
+		`query($x:Boolean!){pets{...on Pet@include(if:$x){name}}}`,
+		`query($x:Boolean!){pets{...@include(if:$x){name}}}`,
+		`query($x:Boolean!){pets{...on Dog{name@include(if:$x)}}}`,
+		`query($x:Boolean!){pets{...on Dog@include(if:$x){n:name}}}`,
+		`query($x:Boolean!){pets{...F@include(if:$x)}} fragment F on Dog{name}`,
+		`query($x:Boolean!){pets{...F@include(if:$x)}} fragment F on Cat{name}`,
+		`query($x:Boolean!){either{...on Dog@include(if:$x){name}}}`,
+		`query($x:Boolean!){either{...on Stone@include(if:$x){name}}}`,
+	} {
+		o := only(t, c, text)
+		if other := known[o.Hash]; other != "" {
+			t.Errorf("%s: got the hash of %s, want its own", text, other)
+		}
+		known[o.Hash] = text
+		if on, off := with(t, o, map[string]any{"x": true}).Canonical, with(t, o, map[string]any{"x": false}).Canonical; on == off {
+			t.Errorf("%s: got %s for either value of x, want two", text, on)
+		}
+	}
+}
+
 func TestPolicy_RealSchema(t *testing.T) {
 	t.Parallel()
 	c := realCompiler(t, Options{})
