@@ -270,10 +270,17 @@ func (n *notes) packed() packed {
 	return pack(tags)
 }
 
-// Derive keeps another form of a result under a key of its own: it is as fresh, and ends when the original does. Nil if it
-// can't be kept.
+// Derive keeps another form of a result under a key of its own: it is as fresh, and ends when the original does. It is
+// returned also where it can't be kept, as when it is too large; nil is what Open refuses.
 func (r *Results) Derive(one *Result, key string, body []byte) *Result {
 	e := one.entry
 	e.payload = body
-	return r.keep(r.name(key), e, e.expires.Sub(r.cache.Now()))
+	if kept := r.keep(r.name(key), e, e.expires.Sub(r.cache.Now())); kept != nil {
+		return kept
+	}
+	value, ok := r.Open(body)
+	if !ok {
+		return nil
+	}
+	return &Result{entry: e, Value: value}
 }

@@ -248,6 +248,11 @@ func TestResults_ForeignAndDerived(t *testing.T) {
 	r.wantResult(next, "key", "")
 	found, _ := far.Get(t.Context(), "key")
 	far.Derive(found, "key:plain", []byte("plain"))
+	long := make([]byte, far.MaxBytes+1)
+	if large := far.Derive(found, "key:large", long); large == nil || len(large.Value.([]byte)) != len(long) {
+		t.Errorf("too large to be kept: got %v, want it all the same", large)
+	}
+	r.wantResult(far, "key:large", "")
 	r.wantResult(far, "key:plain", "plain")
 	r.commit(1, "two")
 	r.wantResult(far, "key:plain", "")

@@ -116,9 +116,11 @@ func (c *Cache) Get(ctx context.Context, key Key, gzip bool) (*Answer, bool) {
 		name = key.plain()
 	}
 	found, ok := c.results.Get(ctx, name)
-	if !ok && !gzip {
-		if found, ok = c.results.Get(ctx, key.text); ok {
-			found = c.inflate(found, key)
+	if !gzip && (!ok || found.Early) { // a refresh makes the other form, and this one follows from it
+		if stored, there := c.results.Get(ctx, key.text); there {
+			if found = c.inflate(stored, key); found != nil {
+				found.Early = stored.Early // the reader's own, like found
+			}
 			ok = found != nil
 		}
 	}

@@ -157,10 +157,10 @@ func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, as media, p *
 	case a != nil:
 		e.send(w, r, as, a)
 		return nil
-	case ran:
-		return making.write(ctx, w, r, as)
+	case !ran && ctx.Err() != nil:
+		return ctx.Err()
 	}
-	return ctx.Err()
+	return making.write(ctx, w, r, as)
 }
 
 // key names the result that viewer may be given; false if none is kept.
