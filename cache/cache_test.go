@@ -460,6 +460,27 @@ func TestStrict_WaitsForNobody(t *testing.T) {
 	server.Resume()
 }
 
+// A writer that has waited for the caches in vain does not wait for Redis again.
+func TestHurry_ReadsBackFromTheSource(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	r.want(k, map[int]string{1: "one"}, 1)
+	Hurry(t.Context()) // no writer: nothing to hurry
+	r.want(k, map[int]string{1: "one"}, 1)
+	writer := Strict(t.Context())
+	for _, loaded := range []int{0, 1} {
+		if got, _, err := k.One(writer, 1); err != nil || got != "one" {
+			t.Errorf("read back: got %q, %v, want \"one\"", got, err)
+		}
+		if got := r.last(); got.Loaded != loaded || loaded == 1 && got.RoundTrips != 0 {
+			t.Errorf("read back: got %d loaded in %d round trips, want %d, 0 in a hurry", got.Loaded, got.RoundTrips, loaded)
+		}
+		Hurry(writer)
+	}
+}
+
 // The author of a change sees it, also where caches promise their TTL alone, and whether or not the entry was forgotten.
 func TestStrict_OfATTLKindComesFromTheSource(t *testing.T) {
 	t.Parallel()

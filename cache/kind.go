@@ -114,7 +114,7 @@ func (k *Kind[K, V]) One(ctx context.Context, key K) (V, bool, error) {
 // held is One for what this process's memory has: most of what is asked for one by one.
 func (k *Kind[K, V]) held(ctx context.Context, key K) (value V, found, ok bool) {
 	at := k.cache.look()
-	if !at.granted && k.Tags != nil {
+	if k.Tags == nil && strictnessOf(ctx) != nil || k.Tags != nil && !at.granted {
 		return value, false, false
 	}
 	h, value, why := k.near(k.name(key), at)

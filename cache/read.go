@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,18 +16,36 @@ type read[K comparable, V any] struct {
 	found  map[K]V
 	left   []K
 	names  map[K]string
-	strict bool
-	early  []K // hits whose entries are to be refreshed
+	strict *strictness // nil: an ordinary read
+	early  []K         // hits whose entries are to be refreshed
 	notes  *notes
 	batch  Batch
 }
 
 type strictKey struct{}
 
+// strictness is that of the reads of one writer.
+type strictness struct{ hurried atomic.Bool }
+
 // Strict returns a context for reads that fail rather than be answered with what can't be proved fresh, such as what a
 // writer reads back: that must not be older than the write. What promises its TTL alone comes from the source. The writer
 // has waited for the caches already, so a strict read waits little for others: those who load what it needs may have died.
-func Strict(ctx context.Context) context.Context { return context.WithValue(ctx, strictKey{}, true) }
+func Strict(ctx context.Context) context.Context {
+	return context.WithValue(ctx, strictKey{}, new(strictness))
+}
+
+// Hurry has the reads under a Strict context leave Redis alone: their writer has waited for as long as an answer may take.
+// Under another context it does nothing.
+func Hurry(ctx context.Context) {
+	if s := strictnessOf(ctx); s != nil {
+		s.hurried.Store(true)
+	}
+}
+
+func strictnessOf(ctx context.Context) *strictness {
+	s, _ := ctx.Value(strictKey{}).(*strictness)
+	return s
+}
 
 // prompt is how long such reads wait for what another loads.
 const prompt = 50 * time.Millisecond
@@ -35,10 +54,10 @@ func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) 
 	r := &read[K, V]{
 		kind:   k,
 		notes:  notesOf(ctx),
+		strict: strictnessOf(ctx),
 		found:  make(map[K]V, len(keys)),
 		left:   make([]K, 0, len(keys)),
 		names:  make(map[K]string, len(keys)),
-		strict: ctx.Value(strictKey{}) != nil,
 	}
 	for _, key := range keys {
 		if _, again := r.names[key]; !again {
@@ -51,14 +70,17 @@ func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) 
 }
 
 func (r *read[K, V]) run(ctx context.Context) error {
-	if r.strict && r.kind.Tags == nil {
+	if r.strict != nil && r.kind.Tags == nil {
 		return r.around(ctx) // nothing proves that an entry has the writer's own change
 	}
 	if at := r.kind.cache.look(); at.granted || r.kind.Tags == nil {
 		r.near(at)
 	}
+	if len(r.left) > 0 && r.strict != nil && r.strict.hurried.Load() {
+		return r.around(ctx)
+	}
 	err := r.far(ctx)
-	if err != nil && ctx.Err() == nil && !r.strict && r.rescue(ctx) {
+	if err != nil && ctx.Err() == nil && r.strict == nil && r.rescue(ctx) {
 		err = nil
 	}
 	if len(r.early) > 0 {
@@ -126,7 +148,7 @@ func (r *read[K, V]) far(ctx context.Context) error {
 
 // await waits for flights, and reports whether one failed, or takes too long for a strict read.
 func (r *read[K, V]) await(ctx context.Context, waits []*flight) (failed bool, err error) {
-	if !r.strict {
+	if r.strict == nil {
 		return await(ctx, waits)
 	}
 	bounded, cancel := context.WithTimeout(ctx, prompt)
@@ -144,7 +166,7 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 			r.batch.miss(unavailable, len(r.left))
 		}
 		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
-		return !r.strict && r.kind.granted() && r.kind.cache.Available()
+		return r.strict == nil && r.kind.granted() && r.kind.cache.Available()
 	}
 	left, at := r.left[:0], r.kind.cache.look()
 	for i, key := range r.left {
@@ -285,7 +307,7 @@ func (r *read[K, V]) keep(keys []K, values map[K]V, until time.Time, unproved bo
 func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	start := time.Now()
 	f := newFetch(r.kind, keys, r.names)
-	f.strict = r.strict
+	f.strict = r.strict != nil
 	done := make(chan error, 1)
 	r.kind.cache.work.Go(func() {
 		err := f.run()

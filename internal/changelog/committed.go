@@ -10,7 +10,8 @@ import (
 
 // Committed waits until no instance can serve what the caller's transaction has replaced. Call it after COMMIT has
 // returned, and before the answer is read back and given. It takes about as long as a move of the outbox and two messages
-// through Redis, and in any fault at most the life of a grant. The error is that of ctx: the change is committed, and
+// through Redis, and in any fault at most the life of a grant; what is then read back under a Strict ctx goes straight to
+// the source, since the answer is late already. The error is that of ctx: the change is committed, and
 // others may still see the state before it for the rest of that time.
 func (n *Node) Committed(ctx context.Context) error {
 	n.waited.Add(1)
@@ -27,6 +28,7 @@ func (n *Node) Committed(ctx context.Context) error {
 		case <-news:
 		case <-deadline.C:
 			n.lapsed.Add(1)
+			cache.Hurry(ctx)
 			return nil
 		case <-ctx.Done():
 			return fmt.Errorf("changelog: wait for the instances to see a change: %w", ctx.Err())
