@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,7 +20,6 @@ import (
 	"golang.org/x/term"
 
 	"freshet/internal/command"
-	"freshet/internal/opcache"
 	"freshet/internal/seed"
 	"freshet/internal/server"
 )
@@ -77,8 +77,9 @@ type lookup = func(name string) (string, bool)
 
 // program makes the commands.
 type program struct {
-	lookup   lookup
-	out, err io.Writer
+	lookup              lookup
+	out, err            io.Writer
+	logLevel, logFormat string
 }
 
 // env lets a flag be set by an environment variable too.
@@ -98,189 +99,165 @@ func (v variable) GoString() string       { return v.String() }
 func (v variable) IsFromEnv() bool        { return true }
 func (v variable) Key() string            { return v.name }
 
-func (p *program) databaseURL() cli.Flag {
+// from is the flag's environment variable: FRESHET_ and its name in capitals.
+func (p *program) from(name string) cli.ValueSourceChain {
+	return p.env("FRESHET_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+}
+
+func (p *program) text(to *string, name, value, usage string) *cli.StringFlag {
+	return &cli.StringFlag{Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage}
+}
+
+func (p *program) number(to *int, name string, value int, usage string) cli.Flag {
+	return &cli.IntFlag{Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage}
+}
+
+func (p *program) bytes(to *int64, name string, value int64, usage string) cli.Flag {
+	return &cli.Int64Flag{Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage}
+}
+
+func (p *program) span(to *time.Duration, name string, value time.Duration, usage string) cli.Flag {
+	return &cli.DurationFlag{Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage}
+}
+
+func (p *program) yes(to *bool, name string, value bool, usage string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage}
+}
+
+// checked has what the flag is given looked at before anything else happens.
+func checked(flag *cli.StringFlag, check func(text string) error) cli.Flag {
+	flag.Validator = check
+	return flag
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(text string) error {
+		if slices.Contains(words, text) {
+			return nil
+		}
+		return fmt.Errorf("%q is not %s", text, strings.Join(words, " or "))
+	}
+}
+
+func (p *program) databaseURL(to *string) cli.Flag {
 	return &cli.StringFlag{
-		Name: "database-url", Sources: p.env("DATABASE_URL"), Required: true, HideDefault: true,
+		Name: "database-url", Sources: p.env("DATABASE_URL"), Destination: to, Required: true, HideDefault: true,
 		Usage: "PostgreSQL, the primary: postgres://user:password@host:port/database",
 	}
 }
 
-// serving are the flags of every command that serves.
-func (p *program) serving(addr string, open bool) []cli.Flag {
+func (p *program) redisURL(to *string) cli.Flag {
+	return &cli.StringFlag{
+		Name: "redis-url", Sources: p.env("REDIS_URL"), Destination: to, Required: true, HideDefault: true,
+		Usage: "Redis: redis://user:password@host:port/0, or rediss:// with TLS",
+	}
+}
+
+// serving are the flags of every command that serves; open is for a machine of one's own.
+func (p *program) serving(o *command.ServeOptions, open bool) []cli.Flag {
+	return slices.Concat(p.connecting(o), p.caching(o), p.answering(o, open), p.running(o))
+}
+
+func (p *program) connecting(o *command.ServeOptions) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "addr", Sources: p.env("FRESHET_ADDR"), Value: addr, Usage: "address to listen on"},
-		&cli.StringFlag{
-			Name: "service", Sources: p.env("FRESHET_SERVICE"), Value: "freshet",
-			Usage: "begins every key in Redis; one for each database",
-		},
-		&cli.StringFlag{Name: "name", Sources: p.env("FRESHET_NAME"), Usage: "of this instance, for operators"},
-		&cli.IntFlag{
-			Name: "database-conns", Sources: p.env("FRESHET_DATABASE_CONNS"), Value: 20,
-			Usage: "connections to PostgreSQL at most; 5 more follow the change log",
-		},
-		&cli.IntFlag{
-			Name: "redis-conns", Sources: p.env("FRESHET_REDIS_CONNS"), Value: 64, Usage: "connections to Redis at most",
-		},
-		&cli.Int64Flag{
-			Name: "memory", Sources: p.env("FRESHET_MEMORY"), Value: 64 << 20,
-			Usage: "bytes of cached values to hold in this process; negative: none",
-		},
-		&cli.Int64Flag{
-			Name: "result-memory", Sources: p.env("FRESHET_RESULT_MEMORY"), Value: 64 << 20,
-			Usage: "bytes of whole results to hold in this process; negative: none",
-		},
-		&cli.BoolFlag{
-			Name: "apq", Sources: p.env("FRESHET_APQ"), Value: true,
-			Usage: "let clients register operations by their hash (automatic persisted queries)",
-		},
-		&cli.StringFlag{
-			Name: "enforce", Sources: p.env("FRESHET_ENFORCE"), Value: string(server.EnforceOff),
-			Usage: "operations to execute: off (all), log (all, and log those of no build), safelist (those of active builds), " +
-				"id-only (the same, sent by their ids)",
-			Validator: func(text string) error { return new(server.Enforcement).UnmarshalText([]byte(text)) },
-		},
-		&cli.BoolFlag{
-			Name: "private-max-age", Sources: p.env("FRESHET_PRIVATE_MAX_AGE"),
-			Usage: "let clients keep one viewer's results unasked (private, max-age=N) instead of revalidating them",
-		},
-		&cli.StringFlag{
-			Name: "tag-header", Sources: p.env("FRESHET_TAG_HEADER"),
-			Usage: "tell a CDN the tags of public results: Surrogate-Key or Cache-Tag",
-			Validator: func(name string) error {
-				if name != "" && name != "Surrogate-Key" && name != "Cache-Tag" {
-					return fmt.Errorf("%q is not Surrogate-Key or Cache-Tag", name)
-				}
-				return nil
-			},
-		},
-		&cli.BoolFlag{
-			Name: "playground", Sources: p.env("FRESHET_PLAYGROUND"), Value: open, Usage: "serve GraphiQL at /playground",
-		},
-		&cli.BoolFlag{
-			Name: "introspection", Sources: p.env("FRESHET_INTROSPECTION"), Value: open,
-			Usage: "answer introspection, and suggest names in errors",
-		},
+		p.text(&o.Addr, "addr", ":8080", "address to listen on"),
+		p.text(&o.Service, "service", "freshet", "begins every key in Redis; one for each database"),
+		p.text(&o.Name, "name", "", "of this instance, for operators"),
+		p.number(&o.DatabaseConns, "database-conns", 20, "connections to PostgreSQL at most; 5 more follow the change log"),
+		p.number(&o.RedisConns, "redis-conns", 64, "connections to Redis at most"),
+	}
+}
+
+func (p *program) caching(o *command.ServeOptions) []cli.Flag {
+	return []cli.Flag{
+		p.bytes(&o.Memory, "memory", 64<<20, "bytes of cached values to hold in this process; negative: none"),
+		p.bytes(&o.ResultMemory, "result-memory", 64<<20, "bytes of whole results to hold in this process; negative: none"),
+		p.yes(&o.ResultHeaders.PrivateMaxAge, "private-max-age", false,
+			"let clients keep one viewer's results unasked (private, max-age=N) instead of revalidating them"),
+		checked(p.text(&o.ResultHeaders.Tags, "tag-header", "", "tell a CDN the tags of public results: Surrogate-Key or Cache-Tag"),
+			oneOf("", "Surrogate-Key", "Cache-Tag")),
+	}
+}
+
+func (p *program) answering(o *command.ServeOptions, open bool) []cli.Flag {
+	return []cli.Flag{
+		p.yes(&o.Automatic, "apq", true, "let clients register operations by their hash (automatic persisted queries)"),
+		checked(p.text((*string)(&o.Enforcement), "enforce", string(server.EnforceOff),
+			"operations to execute: off (all), log (all, and log those of no build), safelist (those of active builds), "+
+				"id-only (the same, sent by their ids)"),
+			func(text string) error { return new(server.Enforcement).UnmarshalText([]byte(text)) }),
+		p.yes(&o.Playground, "playground", open, "serve GraphiQL at /playground"),
+		p.yes(&o.Introspection, "introspection", open, "answer introspection, and suggest names in errors"),
 		&cli.StringSliceFlag{
-			Name: "origin", Sources: p.env("FRESHET_ORIGINS"),
+			Name: "origin", Sources: p.env("FRESHET_ORIGINS"), Destination: &o.Origins,
 			Usage: "origin of pages that may call the API, or *; several with commas between",
 		},
-		&cli.Int64Flag{
-			Name: "body-limit", Sources: p.env("FRESHET_BODY_LIMIT"), Value: 1 << 20, Usage: "bytes of a request at most",
-		},
-		&cli.DurationFlag{
-			Name: "request-timeout", Sources: p.env("FRESHET_REQUEST_TIMEOUT"), Value: 10 * time.Second,
-			Usage: "time for a request at most",
-		},
-		&cli.DurationFlag{
-			Name: "drain-delay", Sources: p.env("FRESHET_DRAIN_DELAY"),
-			Usage: "how long to go on accepting requests, unready, when told to stop",
-		},
-		&cli.DurationFlag{
-			Name: "drain-timeout", Sources: p.env("FRESHET_DRAIN_TIMEOUT"), Value: 15 * time.Second,
-			Usage: "time for running requests to finish when told to stop",
-		},
-		&cli.StringFlag{
-			Name: "log-level", Sources: p.env("FRESHET_LOG_LEVEL"), Value: "info", Usage: "debug, info, warn or error",
-		},
-		&cli.StringFlag{Name: "log-format", Sources: p.env("FRESHET_LOG_FORMAT"), Value: "json", Usage: "json or text"},
+		p.bytes(&o.BodyLimit, "body-limit", 1<<20, "bytes of a request at most"),
+		p.span(&o.RequestTimeout, "request-timeout", 10*time.Second, "time for a request at most"),
 	}
 }
 
-func (p *program) serveOptions(c *cli.Command) (command.ServeOptions, error) {
-	log, err := p.logger(c.String("log-level"), c.String("log-format"))
-	return command.ServeOptions{
-		Addr:           c.String("addr"),
-		DatabaseURL:    c.String("database-url"),
-		DatabaseConns:  c.Int("database-conns"),
-		RedisURL:       c.String("redis-url"),
-		RedisConns:     c.Int("redis-conns"),
-		Service:        c.String("service"),
-		Name:           c.String("name"),
-		Playground:     c.Bool("playground"),
-		Introspection:  c.Bool("introspection"),
-		Origins:        c.StringSlice("origin"),
-		BodyLimit:      c.Int64("body-limit"),
-		RequestTimeout: c.Duration("request-timeout"),
-		DrainDelay:     c.Duration("drain-delay"),
-		DrainTimeout:   c.Duration("drain-timeout"),
-		Automatic:      c.Bool("apq"),
-		Enforcement:    server.Enforcement(c.String("enforce")),
-		Memory:         c.Int64("memory"),
-		ResultMemory:   c.Int64("result-memory"),
-		ResultHeaders:  opcache.Headers{PrivateMaxAge: c.Bool("private-max-age"), Tags: c.String("tag-header")},
-		Log:            log,
-	}, err
+func (p *program) running(o *command.ServeOptions) []cli.Flag {
+	return []cli.Flag{
+		p.span(&o.DrainDelay, "drain-delay", 0, "how long to go on accepting requests, unready, when told to stop"),
+		p.span(&o.DrainTimeout, "drain-timeout", 15*time.Second, "time for running requests to finish when told to stop"),
+		checked(p.text(&p.logLevel, "log-level", "info", "debug, info, warn or error"),
+			func(text string) error { return new(slog.Level).UnmarshalText([]byte(text)) }),
+		checked(p.text(&p.logFormat, "log-format", "json", "json or text"), oneOf("json", "text")),
+	}
 }
 
-func (p *program) logger(level, format string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level: %q is not debug, info, warn or error", level)
+// logger is what the flags of running ask for.
+func (p *program) logger() *slog.Logger {
+	o := &slog.HandlerOptions{Level: new(slog.LevelVar)}
+	_ = o.Level.(*slog.LevelVar).UnmarshalText([]byte(p.logLevel)) // checked
+	if p.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(p.err, o))
 	}
-	switch format {
-	case "json":
-		return slog.New(slog.NewJSONHandler(p.err, &slog.HandlerOptions{Level: l})), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: l})), nil
-	}
-	return nil, fmt.Errorf("--log-format: %q is not json or text", format)
+	return slog.New(slog.NewTextHandler(p.err, o))
 }
 
 func (p *program) serve() *cli.Command {
+	var o command.ServeOptions
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "serve from a given PostgreSQL and Redis",
-		Flags: append([]cli.Flag{
-			p.databaseURL(),
-			&cli.StringFlag{
-				Name: "redis-url", Sources: p.env("REDIS_URL"), Required: true, HideDefault: true,
-				Usage: "Redis: redis://user:password@host:port/0, or rediss:// with TLS",
-			},
-		}, p.serving(":8080", false)...),
-		Action: func(ctx context.Context, c *cli.Command) error {
-			o, err := p.serveOptions(c)
-			if err != nil {
-				return err
-			}
+		Flags: append([]cli.Flag{p.databaseURL(&o.DatabaseURL), p.redisURL(&o.RedisURL)}, p.serving(&o, false)...),
+		Action: func(ctx context.Context, _ *cli.Command) error {
+			o.Log = p.logger()
 			return command.Serve(ctx, o)
 		},
 	}
 }
 
 func (p *program) dev() *cli.Command {
-	var size seed.Size
+	o := command.DevOptions{Out: p.out}
 	return &cli.Command{
 		Name:  "dev",
 		Usage: "serve from a private PostgreSQL and Redis with demo data",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "data", Sources: p.env("FRESHET_DATA"), Value: ".freshet", Usage: "directory of the data"},
-			p.sizeFlag(&size),
-			&cli.BoolFlag{Name: "reset", Usage: "throw the data away and start over"},
-		}, p.serving(":8080", true)...),
-		Action: func(ctx context.Context, c *cli.Command) error {
-			o, err := p.serveOptions(c)
-			if err != nil {
-				return err
-			}
-			return command.Dev(ctx, command.DevOptions{
-				Serve: o, Dir: c.String("data"), Size: size, Reset: c.Bool("reset"), Out: p.out,
-			})
+			p.text(&o.Dir, "data", ".freshet", "directory of the data"),
+			p.sizeFlag(&o.Size),
+			&cli.BoolFlag{Name: "reset", Destination: &o.Reset, Usage: "throw the data away and start over"},
+		}, p.serving(&o.Serve, true)...),
+		Action: func(ctx context.Context, _ *cli.Command) error {
+			o.Serve.Log = p.logger()
+			return command.Dev(ctx, o)
 		},
 	}
 }
 
 func (p *program) sizeFlag(size *seed.Size) cli.Flag {
-	return &cli.StringFlag{
-		Name: "seed", Sources: p.env("FRESHET_SEED"), Value: "small", Usage: "size of the demo data: small, medium or large",
-		Validator: func(text string) error { return size.UnmarshalText([]byte(text)) },
-	}
+	return checked(p.text(nil, "seed", "small", "size of the demo data: small, medium or large"),
+		func(text string) error { return size.UnmarshalText([]byte(text)) })
 }
 
 func (p *program) migrate() *cli.Command {
+	var url string
 	step := func(name, usage string, do func(context.Context, string, io.Writer) error) *cli.Command {
 		return &cli.Command{
-			Name: name, Usage: usage, Flags: []cli.Flag{p.databaseURL()},
-			Action: func(ctx context.Context, c *cli.Command) error { return do(ctx, c.String("database-url"), p.out) },
+			Name: name, Usage: usage, Flags: []cli.Flag{p.databaseURL(&url)},
+			Action: func(ctx context.Context, _ *cli.Command) error { return do(ctx, url, p.out) },
 		}
 	}
 	return &cli.Command{
@@ -295,58 +272,58 @@ func (p *program) migrate() *cli.Command {
 }
 
 func (p *program) seed() *cli.Command {
+	var url string
 	var size seed.Size
 	return &cli.Command{
-		Name:  "seed",
-		Usage: "fill an empty, migrated database with demo data",
-		Flags: []cli.Flag{p.databaseURL(), p.sizeFlag(&size)},
-		Action: func(ctx context.Context, c *cli.Command) error {
-			return command.Seed(ctx, c.String("database-url"), size, p.out)
-		},
+		Name:   "seed",
+		Usage:  "fill an empty, migrated database with demo data",
+		Flags:  []cli.Flag{p.databaseURL(&url), p.sizeFlag(&size)},
+		Action: func(ctx context.Context, _ *cli.Command) error { return command.Seed(ctx, url, size, p.out) },
 	}
 }
 
 func (p *program) persisted() *cli.Command {
-	app := &cli.StringFlag{Name: "app", Sources: p.env("FRESHET_APP"), Required: true, Usage: "what the app calls itself in apollographql-client-name"}
-	build := &cli.StringFlag{Name: "build", Required: true, Usage: "its version, as in apollographql-client-version"}
-	asJSON := &cli.BoolFlag{Name: "json", Usage: "print one JSON document"}
-	step := func(name, usage, file string, do func(context.Context, *cli.Command, command.PersistedOptions) error, flags ...cli.Flag) *cli.Command {
+	o := command.PersistedOptions{Out: p.out}
+	var activate, yes bool
+	var schema string
+	app := p.text(&o.App, "app", "", "what the app calls itself in apollographql-client-name")
+	app.Required = true
+	build := &cli.StringFlag{Name: "build", Destination: &o.Build, Required: true, Usage: "its version, as in apollographql-client-version"}
+	asJSON := &cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"}
+	step := func(name, usage, file string, do func(ctx context.Context, file string) error, flags ...cli.Flag) *cli.Command {
 		return &cli.Command{
-			Name: name, Usage: usage, ArgsUsage: file, Flags: append([]cli.Flag{p.databaseURL()}, flags...),
+			Name: name, Usage: usage, ArgsUsage: file, Flags: append([]cli.Flag{p.databaseURL(&o.DatabaseURL)}, flags...),
 			Action: func(ctx context.Context, c *cli.Command) error {
 				if file != "" && c.Args().Len() != 1 {
 					return fmt.Errorf("persisted %s: got %d arguments, see freshet persisted %s -h", name, c.Args().Len(), name)
 				}
-				return do(ctx, c, command.PersistedOptions{
-					DatabaseURL: c.String("database-url"), App: c.String("app"), Build: c.String("build"),
-					In: c.Root().Reader, Out: p.out, JSON: c.Bool("json"),
-				})
+				o.In = c.Root().Reader
+				return do(ctx, c.Args().First())
 			},
 		}
 	}
-	only := func(do func(context.Context, command.PersistedOptions) error) func(context.Context, *cli.Command, command.PersistedOptions) error {
-		return func(ctx context.Context, _ *cli.Command, o command.PersistedOptions) error { return do(ctx, o) }
+	only := func(do func(context.Context, command.PersistedOptions) error) func(context.Context, string) error {
+		return func(ctx context.Context, _ string) error { return do(ctx, o) }
 	}
 	return &cli.Command{
 		Name:  "persisted",
 		Usage: "publish the operations that builds of apps ship with, and look after them",
 		Commands: []*cli.Command{
 			step("publish", "add the operations of a client's manifest to a build: all of them or none", "FILE, or - for standard input",
-				func(ctx context.Context, c *cli.Command, o command.PersistedOptions) error {
-					return command.PublishPersisted(ctx, o, c.Args().First(), c.Bool("activate"))
-				}, app, build, &cli.BoolFlag{Name: "activate", Usage: "serve the build at once"}, asJSON),
+				func(ctx context.Context, file string) error { return command.PublishPersisted(ctx, o, file, activate) },
+				app, build, &cli.BoolFlag{Name: "activate", Destination: &activate, Usage: "serve the build at once"}, asJSON),
 			step("list", "list builds, their states and their use", "", only(command.ListPersisted),
-				&cli.StringFlag{Name: "app", Sources: p.env("FRESHET_APP"), Usage: "of this app only"}, asJSON),
+				p.text(&o.App, "app", "", "of this app only"), asJSON),
 			step("show", "list the operations of a build and their use", "", only(command.ShowPersisted), app, build, asJSON),
 			step("activate", "serve the operations of a build", "", only(command.ActivatePersisted), app, build),
 			step("retire", "serve the operations of a build no more; asks if they were in use in the last 7 days", "",
-				func(ctx context.Context, c *cli.Command, o command.PersistedOptions) error {
-					return command.RetirePersisted(ctx, o, isTerminal(o.In), c.Bool("yes"))
-				}, app, build, &cli.BoolFlag{Name: "yes", Usage: "don't ask"}),
+				func(ctx context.Context, _ string) error {
+					return command.RetirePersisted(ctx, o, isTerminal(o.In), yes)
+				},
+				app, build, &cli.BoolFlag{Name: "yes", Destination: &yes, Usage: "don't ask"}),
 			step("check", "tell which operations of active and pending builds a schema would break; exit code 1 if any", "",
-				func(ctx context.Context, c *cli.Command, o command.PersistedOptions) error {
-					return command.CheckPersisted(ctx, o, c.String("schema"))
-				}, &cli.StringFlag{Name: "schema", Required: true, Usage: "file with the next schema, or - for standard input"}, asJSON),
+				func(ctx context.Context, _ string) error { return command.CheckPersisted(ctx, o, schema) },
+				&cli.StringFlag{Name: "schema", Destination: &schema, Required: true, Usage: "file with the next schema, or - for standard input"}, asJSON),
 		},
 	}
 }
