@@ -16,6 +16,7 @@ type fetch[K comparable, V any] struct {
 	token      string
 	early      bool // a refresh: what another has locked or refreshed already is left alone
 	strict     bool // for a read that waits little for others
+	explained  bool
 	todo       []K
 	loadedAll  chan struct{} // closed when nothing is left to load, and only to store: the fields below are settled
 	values     map[K]V
@@ -23,6 +24,7 @@ type fetch[K comparable, V any] struct {
 	unproved   bool      // some value has no as-of
 	loaded     int
 	roundTrips int
+	statements []Statement // of loads, if explained
 }
 
 func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) *fetch[K, V] {
@@ -156,7 +158,11 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 	if locked {
 		held = c.hold(c.ctx, f.token, names)
 	}
-	done, own, err := k.loads.do(c.ctx, keys)
+	ctx := c.ctx
+	if f.explained {
+		ctx = Explain(ctx)
+	}
+	done, own, err := k.loads.do(ctx, keys)
 	f.loaded += own
 	if err != nil {
 		if locked {
@@ -166,6 +172,7 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		return err
 	}
 	k.observeLoad(done.took)
+	f.statements = append(f.statements, done.statements.all...)
 	f.unproved = f.unproved || !done.granted
 	for _, key := range keys {
 		value, found := done.values[key]

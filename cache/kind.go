@@ -94,6 +94,7 @@ func (k *Kind[K, V]) Many(ctx context.Context, keys []K) (map[K]V, error) {
 	r := newRead(ctx, k, keys)
 	err := r.run(ctx)
 	r.batch.Took, r.batch.Err = time.Since(start), err
+	r.batch.Details = r.why.list()
 	k.cache.Observer.Observe(ctx, r.batch)
 	if err != nil {
 		return nil, fmt.Errorf("cache: read %d of %s: %w", len(keys), k.Name, err)
@@ -114,7 +115,10 @@ func (k *Kind[K, V]) One(ctx context.Context, key K) (V, bool, error) {
 // held is One for what this process's memory has: most of what is asked for one by one.
 func (k *Kind[K, V]) held(ctx context.Context, key K) (value V, found, ok bool) {
 	at := k.cache.look()
-	if k.Tags == nil && strictnessOf(ctx) != nil || k.Tags != nil && !at.granted {
+	if k.Tags != nil && !at.granted || explains(ctx) {
+		return value, false, false
+	}
+	if s := strictnessOf(ctx); s != nil && (s.source || k.Tags == nil) {
 		return value, false, false
 	}
 	h, value, why := k.near(k.name(key), at)

@@ -36,6 +36,9 @@ type load[K comparable, V any] struct {
 	callers int
 	done    chan struct{}
 
+	explained  bool
+	statements statements
+
 	values  map[K]V
 	asOf    Position
 	granted bool // asOf may be used
@@ -54,7 +57,7 @@ func (p *panicError) Error() string { return fmt.Sprintf("loader panicked: %v\n%
 // do reads the keys, perhaps together with those of others, in a load that begins after this call, and returns how many
 // of them nobody else had asked that load for. The load goes on for the others if ctx ends.
 func (l *loads[K, V]) do(ctx context.Context, keys []K) (batch *load[K, V], own int, err error) {
-	batch, own = l.join(keys)
+	batch, own = l.join(keys, explains(ctx))
 	batch, err = l.wait(ctx, batch)
 	var panicked *panicError
 	if errors.As(err, &panicked) && batch.callers > 1 && ctx.Err() == nil {
@@ -76,7 +79,7 @@ func (l *loads[K, V]) wait(ctx context.Context, batch *load[K, V]) (*load[K, V],
 	}
 }
 
-func (l *loads[K, V]) join(keys []K) (batch *load[K, V], own int) {
+func (l *loads[K, V]) join(keys []K, explained bool) (batch *load[K, V], own int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.queue); n == 0 || len(l.queue[n-1].keys)+len(keys) > l.most {
@@ -84,6 +87,7 @@ func (l *loads[K, V]) join(keys []K) (batch *load[K, V], own int) {
 	}
 	batch = l.queue[len(l.queue)-1]
 	own = batch.add(keys)
+	batch.explained = batch.explained || explained
 	if l.running < l.limit {
 		l.running++
 		l.work.Go(l.drain)
@@ -132,6 +136,9 @@ func (l *loads[K, V]) run(b *load[K, V]) {
 	keys := make([]K, 0, len(b.keys))
 	for key := range b.keys {
 		keys = append(keys, key)
+	}
+	if b.explained {
+		ctx = context.WithValue(ctx, statementsKey{}, &b.statements)
 	}
 	b.asOf, b.granted = l.begin()
 	start := time.Now()

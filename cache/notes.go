@@ -53,6 +53,9 @@ func (n *notes) entry(e *entry) {
 }
 
 func (n *notes) tags(tags []string) {
+	if n == nil {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, tag := range tags {

@@ -30,6 +30,9 @@ type Batch struct {
 	Early int
 	// RoundTrips to Redis that the reader waited for.
 	RoundTrips int
+	// Details of each key and Statements that loads asked of the source, for readers under Explain.
+	Details    []Detail
+	Statements []Statement
 	// Took is the whole of it.
 	Took time.Duration
 	// Err is why the read failed, if it did. Faults of the cache are not failures.

@@ -19,13 +19,17 @@ type read[K comparable, V any] struct {
 	strict *strictness // nil: an ordinary read
 	early  []K         // hits whose entries are to be refreshed
 	notes  *notes
+	why    *details // nil: nobody asks
 	batch  Batch
 }
 
 type strictKey struct{}
 
 // strictness is that of the reads of one writer.
-type strictness struct{ hurried atomic.Bool }
+type strictness struct {
+	hurried atomic.Bool
+	source  bool // alone
+}
 
 // Strict returns a context for reads that fail rather than be answered with what can't be proved fresh, such as what a
 // writer reads back: that must not be older than the write. What promises its TTL alone comes from the source. The writer
@@ -42,6 +46,12 @@ func Hurry(ctx context.Context) {
 	}
 }
 
+// Bypass returns a context for reads that come from the source alone and leave nothing in the caches, such as what cached
+// answers are compared with.
+func Bypass(ctx context.Context) context.Context {
+	return context.WithValue(ctx, strictKey{}, &strictness{source: true})
+}
+
 func strictnessOf(ctx context.Context) *strictness {
 	s, _ := ctx.Value(strictKey{}).(*strictness)
 	return s
@@ -55,6 +65,7 @@ func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) 
 		kind:   k,
 		notes:  notesOf(ctx),
 		strict: strictnessOf(ctx),
+		why:    detailsOf(ctx),
 		found:  make(map[K]V, len(keys)),
 		left:   make([]K, 0, len(keys)),
 		names:  make(map[K]string, len(keys)),
@@ -70,8 +81,8 @@ func newRead[K comparable, V any](ctx context.Context, k *Kind[K, V], keys []K) 
 }
 
 func (r *read[K, V]) run(ctx context.Context) error {
-	if r.strict != nil && r.kind.Tags == nil {
-		return r.around(ctx) // nothing proves that an entry has the writer's own change
+	if r.strict != nil && (r.strict.source || r.kind.Tags == nil) {
+		return r.around(ctx) // without tags, nothing proves that an entry has the writer's own change
 	}
 	if at := r.kind.cache.look(); at.granted || r.kind.Tags == nil {
 		r.near(at)
@@ -96,12 +107,24 @@ func (r *read[K, V]) near(at look) {
 		h, value, why := r.kind.near(r.names[key], at)
 		if why != "" {
 			left = append(left, key)
+			if h != nil {
+				r.missed(key, why, h)
+			}
 			continue
 		}
 		r.batch.LocalHits++
+		r.why.hit(key, r.names[key], "memory", &h.entry)
 		r.hit(key, &h.entry, value, at)
 	}
 	r.left = left
+}
+
+func (r *read[K, V]) missed(key K, why Reason, h *held) {
+	if h == nil {
+		r.why.miss(key, r.names[key], why, nil, nil)
+		return
+	}
+	r.why.miss(key, r.names[key], why, &h.entry, r.kind.cache.Freshness)
 }
 
 func (r *read[K, V]) hit(key K, e *entry, value V, at look) {
@@ -165,6 +188,13 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 		if first {
 			r.batch.miss(unavailable, len(r.left))
 		}
+		why := unavailable
+		if !r.kind.granted() {
+			why = staleGrant
+		}
+		for _, key := range r.left {
+			r.missed(key, why, nil)
+		}
 		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
 		return r.strict == nil && r.kind.granted() && r.kind.cache.Available()
 	}
@@ -179,6 +209,7 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 			}
 		case first:
 			r.batch.Hits++
+			r.why.forgive(r.names[key])
 		}
 	}
 	r.left = left
@@ -205,16 +236,19 @@ func (r *read[K, V]) get(ctx context.Context, allowed bool) ([]*redis.StringCmd,
 func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64, at look) Reason {
 	raw, err := reply.Bytes()
 	if err != nil {
+		r.missed(key, absent, nil)
 		return absent
 	}
 	e, why := r.kind.open(r.names[key], raw, at)
+	var value V
+	if why == "" {
+		value, why = r.kind.decode(&e)
+	}
 	if why != "" {
+		r.why.miss(key, r.names[key], why, &e, r.kind.cache.Freshness)
 		return why
 	}
-	value, why := r.kind.decode(&e)
-	if why != "" {
-		return why
-	}
+	r.why.hit(key, r.names[key], "redis", &e)
 	r.hit(key, &e, value, at)
 	r.kind.keepLocal(r.names[key], e, value, len(raw), forgets)
 	return ""
@@ -234,6 +268,7 @@ func (r *read[K, V]) rescue(ctx context.Context) bool {
 		if !h.absent {
 			r.found[key] = h.value.(V)
 		}
+		r.why.hit(key, r.names[key], "stale", &h.entry)
 		r.batch.Stale++
 	}
 	r.left = left
@@ -265,6 +300,7 @@ func (r *read[K, V]) rescueOne(key K, reply *redis.StringCmd) bool {
 	if !e.absent {
 		r.found[key] = value
 	}
+	r.why.hit(key, r.names[key], "stale", &e)
 	r.batch.Stale++
 	return true
 }
@@ -278,6 +314,7 @@ func (r *read[K, V]) around(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.batch.Statements = append(r.batch.Statements, done.statements.all...)
 	now := r.kind.cache.Now()
 	r.keep(r.left, done.values, now.Add(min(r.kind.TTL, r.kind.AbsentTTL)-done.took), !done.granted)
 	r.left = nil
@@ -292,9 +329,15 @@ func (r *read[K, V]) keep(keys []K, values map[K]V, until time.Time, unproved bo
 		if found {
 			r.found[key] = value
 		}
-		if r.kind.Tags != nil && r.notes != nil {
-			r.notes.tags(r.kind.Tags(key, value, found))
+		if r.notes == nil && r.why == nil {
+			continue
 		}
+		var tags []string
+		if r.kind.Tags != nil {
+			tags = r.kind.Tags(key, value, found)
+		}
+		r.notes.tags(tags)
+		r.why.loaded(key, r.names[key], until, tags, found)
 	}
 	r.notes.expire(until)
 	if unproved && r.kind.Tags != nil {
@@ -307,7 +350,7 @@ func (r *read[K, V]) keep(keys []K, values map[K]V, until time.Time, unproved bo
 func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	start := time.Now()
 	f := newFetch(r.kind, keys, r.names)
-	f.strict = r.strict != nil
+	f.strict, f.explained = r.strict != nil, r.why != nil
 	done := make(chan error, 1)
 	r.kind.cache.work.Go(func() {
 		err := f.run()
@@ -321,6 +364,7 @@ func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	r.batch.Loaded += f.loaded
 	r.batch.LoadTook += time.Since(start)
 	r.batch.RoundTrips += f.roundTrips
+	r.batch.Statements = append(r.batch.Statements, f.statements...)
 	if err != nil {
 		return err
 	}

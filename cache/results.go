@@ -107,6 +107,9 @@ func (r *Results) Get(ctx context.Context, key string) (*Result, bool) {
 	if why == "" && found.Early {
 		b.Early = 1
 	}
+	if explains(ctx) {
+		b.Details = []Detail{r.explain(ctx, key, found, why)}
+	}
 	b.Took = r.cache.Now().Sub(at.now)
 	r.cache.Observer.Observe(ctx, b)
 	return found, why == ""
@@ -130,6 +133,23 @@ func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Re
 		return nil, absent
 	}
 	return r.open(name, raw, at)
+}
+
+// explain says what Get found. For one that was stale it looks once more, which others need not pay for.
+func (r *Results) explain(ctx context.Context, key string, found *Result, why Reason) Detail {
+	d := Detail{Key: key, Name: r.name(key), Miss: why}
+	switch {
+	case why == "" && found.Local:
+		d.answered("memory", &found.entry)
+	case why == "":
+		d.answered("redis", &found.entry)
+	case why == staleTag:
+		raw, _ := r.cache.Redis.Get(ctx, d.Name).Bytes()
+		if e, ok := parseEntry(d.Name, raw); ok {
+			d.Tag, d.Changed = r.cache.Freshness.culprit(e.asOf, e.tags)
+		}
+	}
+	return d
 }
 
 func (r *Results) name(key string) string { return r.cache.Service + ":" + r.Name + ":" + key }
