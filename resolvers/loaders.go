@@ -9,6 +9,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"freshet/cache"
+	"freshet/internal/inspect"
 	"freshet/internal/store"
 	"freshet/models"
 )
@@ -75,6 +76,8 @@ func from(ctx context.Context) *loaders { return ctx.Value(loadersKey{}).(*loade
 
 // loader is a dataloader over a kind. What does not exist loads as the zero value.
 type loader[K comparable, V any] struct {
+	kind    string
+	inspect *inspect.Recorder // nil: nobody asks
 	batched *dataloader.Loader[K, V]
 	read    func(keys []K) (map[K]V, error)
 }
@@ -89,7 +92,7 @@ func newLoader[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V])
 		}
 		return results
 	}
-	return loader[K, V]{dataloader.NewBatchedLoader(batch, dataloader.WithWait[K, V](gather)), read}
+	return loader[K, V]{kind.Name, inspect.From(ctx), dataloader.NewBatchedLoader(batch, dataloader.WithWait[K, V](gather)), read}
 }
 
 // load waits for one key, together with those that other resolvers ask for meanwhile.
@@ -100,6 +103,9 @@ func (l loader[K, V]) load(ctx context.Context, key K) (V, error) {
 
 // loadAll waits for keys that are known together. They are read at once if nobody else can be about to ask for others.
 func (l loader[K, V]) loadAll(ctx context.Context, keys []K) (map[K]V, error) {
+	if l.inspect != nil {
+		l.tell(ctx, keys)
+	}
 	if alone(ctx) {
 		values, err := l.read(keys)
 		if err != nil {
@@ -123,6 +129,14 @@ func (l loader[K, V]) loadAll(ctx context.Context, keys []K) (map[K]V, error) {
 		values[key] = value
 	}
 	return values, nil
+}
+
+// tell notes which field asks.
+func (l loader[K, V]) tell(ctx context.Context, keys []K) {
+	path := graphql.GetPath(ctx).String()
+	for _, key := range keys {
+		l.inspect.Want(l.kind, key, path)
+	}
 }
 
 // alone tells that no other resolver of the response runs at the same time as this one, or that it would ask for the same

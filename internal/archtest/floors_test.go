@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"internal/playground": 0,
 	"graph":               1,
 	"internal/changelog":  1,
+	"internal/inspect":    1,
 	"internal/operation":  1,
 	"internal/store":      1,
 	"internal/auth":       2,

@@ -34,6 +34,14 @@ func (a *Answer) Tags() []string { return a.result.Tags() }
 // Private tells that it is one viewer's.
 func (a *Answer) Private() bool { return a.private }
 
+// Plain is the body without compression. It may be shared: nobody may change it.
+func (a *Answer) Plain(zip *Zipper) ([]byte, error) {
+	if !a.gzip {
+		return a.body, nil
+	}
+	return zip.Expand(a.body)
+}
+
 // Values of headers that all share; nobody may change them.
 var (
 	// revalidate lets a phone keep its owner's result and ask whether it is still right, instead of showing an old one.

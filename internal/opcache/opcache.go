@@ -19,6 +19,9 @@ import (
 	"freshet/models"
 )
 
+// Kind is the name of whole results in keys, metrics and explanations.
+const Kind = "operation"
+
 // Options says where results are kept. Only Cache has no default.
 type Options struct {
 	Cache *cache.Cache
@@ -39,7 +42,7 @@ type Cache struct {
 // New adds the results of operations to a cache.
 func New(o Options) *Cache {
 	return &Cache{results: cache.NewResults(o.Cache, cache.ResultsOptions{
-		Name: "operation", Version: o.Version, LocalBytes: o.LocalBytes, MaxBytes: o.MaxBytes, Open: open,
+		Name: Kind, Version: o.Version, LocalBytes: o.LocalBytes, MaxBytes: o.MaxBytes, Open: open,
 	})}
 }
 

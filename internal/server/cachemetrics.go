@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"freshet/cache"
+	"freshet/internal/inspect"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -67,6 +68,9 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	}
 	if b.Early > 0 {
 		m.early.WithLabelValues(b.Kind).Add(float64(b.Early))
+	}
+	if b.Details != nil { // somebody asks
+		inspect.From(ctx).Read(b)
 	}
 	of := m.kinds.get(b.Kind)
 	of.local.Add(float64(b.LocalHits))

@@ -34,7 +34,9 @@ type endpoint struct {
 	errors   *presenter
 	metrics  *metrics
 	timeout  time.Duration
-	work     sync.WaitGroup // refreshes in the background
+	// mayInspect tells who is told what the caches did.
+	mayInspect func(*models.Viewer) bool
+	work       sync.WaitGroup // refreshes in the background
 }
 
 func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
@@ -58,7 +60,7 @@ func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
 	like, _ := exec.CreateOperationContext(graphql.StartOperationTrace(context.Background()), &graphql.RawParams{Query: "{__typename}"})
 	return &endpoint{
 		preparer: newPreparer(o, metrics), results: o.Results, headers: o.ResultHeaders, exec: exec, like: like,
-		errors: errors, metrics: metrics, timeout: o.RequestTimeout,
+		errors: errors, metrics: metrics, timeout: o.RequestTimeout, mayInspect: o.Inspect,
 	}
 }
 
@@ -125,42 +127,53 @@ func onlyByPost() error { return methodNotAllowed("mutations are sent by POST", 
 
 // respond sends the operation's result: one that is kept, if there is one, or else one that is made now.
 func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, as media, p *prepared) error {
-	ctx := r.Context()
-	viewer := recordOf(ctx).viewer
-	wish := wishOf(r.Header["Cache-Control"], viewer)
+	viewer := recordOf(r.Context()).viewer
+	if how := e.inspectionOf(r.Header[debugHeader], viewer); how.on {
+		return e.inspected(w, r, as, p, how)
+	}
+	wish, gzip := wishOf(r.Header["Cache-Control"], viewer), opcache.AcceptsGzip(r.Header["Accept-Encoding"])
+	kept, made, err := e.result(r.Context(), p, viewer, wish, gzip)
+	switch {
+	case err != nil:
+		return err
+	case kept != nil:
+		e.send(w, r, as, kept)
+		return nil
+	}
+	return e.write(w, r, as, made)
+}
+
+// result is one that is kept, or one that was made for this request alone.
+func (e *endpoint) result(
+	ctx context.Context, p *prepared, viewer *models.Viewer, wish wish, gzip bool,
+) (*opcache.Answer, *graphql.Response, error) {
 	key, shared := e.key(p, viewer)
 	if !shared || wish == wishNoStore {
-		response, err := e.execute(ctx, p, viewer)
-		if err != nil {
-			return err
-		}
-		return e.write(w, r, as, response)
+		made, err := e.execute(ctx, p, viewer)
+		return nil, made, err
 	}
 	if !key.Private {
 		viewer = nil // what all may share can't depend on who asked first
 	}
 	making := &making{endpoint: e, request: p, viewer: viewer}
-	gzip := opcache.AcceptsGzip(r.Header["Accept-Encoding"])
 	if wish == wishFresh {
 		e.results.Refresh(ctx, key, making.execute)
-		return making.write(ctx, w, r, as)
+		return making.result(ctx)
 	}
 	if a, ok := e.results.Get(ctx, key, gzip); ok {
 		if a.Early() {
 			e.refresh(key, making)
 		}
-		e.send(w, r, as, a)
-		return nil
+		return a, nil, nil
 	}
 	a, ran := e.results.Do(ctx, key, gzip, making.execute)
 	switch {
 	case a != nil:
-		e.send(w, r, as, a)
-		return nil
+		return a, nil, nil
 	case !ran && ctx.Err() != nil:
-		return ctx.Err()
+		return nil, nil, ctx.Err()
 	}
-	return making.write(ctx, w, r, as)
+	return making.result(ctx)
 }
 
 // key names the result that viewer may be given; false if none is kept.
@@ -204,15 +217,12 @@ func (m *making) execute(ctx context.Context) ([]byte, time.Duration) {
 	return encode(m.response), m.request.result.MaxAge
 }
 
-// write sends what was made and not kept.
-func (m *making) write(ctx context.Context, w http.ResponseWriter, r *http.Request, as media) error {
+// result is what was made and not kept.
+func (m *making) result(ctx context.Context) (*opcache.Answer, *graphql.Response, error) {
 	if m.response == nil && m.err == nil { // another was refreshing it
 		m.response, m.err = m.endpoint.execute(ctx, m.request, m.viewer)
 	}
-	if m.err != nil {
-		return m.err
-	}
-	return m.endpoint.write(w, r, as, m.response)
+	return nil, m.response, m.err
 }
 
 // execute has gqlgen execute, within the time for a request. The error is that no result was made.

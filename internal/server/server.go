@@ -43,6 +43,8 @@ type Options struct {
 	// RootField puts what lives as long as one root field of a mutation into the context: what such a field has read
 	// must not outlive the write of the next. Nil does nothing.
 	RootField func(ctx context.Context) context.Context
+	// Inspect tells who may ask what the caches did for a request. Default: holders of the developers' scope.
+	Inspect func(*models.Viewer) bool
 	// Ready checks what requests need, within the context's two seconds. Nil checks nothing.
 	Ready func(ctx context.Context) []Check
 	// Playground serves GET /playground and below. Nil leaves it out.
@@ -73,6 +75,9 @@ func (o Options) withDefaults() Options {
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 15*time.Second)
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Inspect == nil {
+		o.Inspect = isDeveloper
 	}
 	if o.Ready == nil {
 		o.Ready = func(context.Context) []Check { return nil }

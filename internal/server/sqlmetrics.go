@@ -6,6 +6,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/uptrace/bun"
+
+	"freshet/cache"
+	"freshet/internal/inspect"
 )
 
 // SQLMetrics counts the statements of a database, as a query hook of its bun.DB. It is safe for concurrent use.
@@ -33,8 +36,12 @@ func NewSQLMetrics(registry *prometheus.Registry) (*SQLMetrics, error) {
 // BeforeQuery does nothing: bun notes the time.
 func (m *SQLMetrics) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
 
-// AfterQuery counts a statement.
-func (m *SQLMetrics) AfterQuery(_ context.Context, e *bun.QueryEvent) {
+// AfterQuery counts a statement, and tells whoever inspects what asked for it.
+func (m *SQLMetrics) AfterQuery(ctx context.Context, e *bun.QueryEvent) {
+	took := time.Since(e.StartTime)
+	stated := cache.Statement{Text: e.Query, Began: e.StartTime, Took: took}
+	cache.Stated(ctx, stated)
+	inspect.From(ctx).Stated(stated)
 	outcome := "ok"
 	if e.Err != nil {
 		outcome = "error"
@@ -46,5 +53,5 @@ func (m *SQLMetrics) AfterQuery(_ context.Context, e *bun.QueryEvent) {
 		operation = "OTHER"
 	}
 	m.statements.WithLabelValues(operation, outcome).Inc()
-	m.seconds.WithLabelValues(operation).Observe(time.Since(e.StartTime).Seconds())
+	m.seconds.WithLabelValues(operation).Observe(took.Seconds())
 }
