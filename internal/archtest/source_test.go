@@ -17,7 +17,7 @@ const (
 	maxFileLines     = 400
 	maxFunctionLines = 80
 	// maxCacheNames keeps the cache deep: few names over much work.
-	maxCacheNames = 24
+	maxCacheNames = 26
 )
 
 // source is one parsed Go file that a person has written.

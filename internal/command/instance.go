@@ -80,6 +80,8 @@ type instance struct {
 	texts    *persisted.Automatic // nil: not supported
 	verifier *verifier.Verifier
 	registry *prometheus.Registry
+	history  history
+	started  time.Time
 
 	background context.Context
 	stop       context.CancelFunc // ends background
@@ -92,7 +94,7 @@ const logConns = 5
 
 // newInstance connects, and starts to follow the change log. The caller closes it.
 func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
-	i := &instance{options: o, registry: prometheus.NewRegistry(), stop: func() {}}
+	i := &instance{options: o, registry: prometheus.NewRegistry(), started: time.Now(), stop: func() {}}
 	defer func() {
 		if err != nil {
 			i.close()
@@ -224,7 +226,8 @@ func (i *instance) listen(token string) (*server.Server, error) {
 		DrainTimeout:   i.options.DrainTimeout,
 	}
 	if i.options.Playground {
-		o.Playground = i.playground(token)
+		o.Playground, o.Caches = i.playground(token), i.caches()
+		i.work.Go(func() { i.remember(i.background) })
 	}
 	srv, err := server.New(o)
 	if err == nil {

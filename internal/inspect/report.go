@@ -131,4 +131,7 @@ func seconds(d time.Duration) *float64 {
 	return &s
 }
 
+// Epoch of a position, as it is shown.
+func Epoch(p cache.Position) string { return hex(p.Epoch) }
+
 func hex(n uint64) string { return strconv.FormatUint(n, 16) }

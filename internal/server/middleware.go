@@ -39,7 +39,8 @@ func (s *Server) handler() (http.Handler, error) {
 		s.refuseCrossSite, // costs nothing, so before the token is looked up
 		s.authenticate,    // before the body is read
 	)
-	return chain(split(named("/graphql", graphql), others),
+	events := chain(http.HandlerFunc(s.watch), identify, s.refuseCrossSite, s.authenticate) // a stream has no end to compress or wait for
+	return chain(s.split(named("/graphql", graphql), named(eventsPath, events), others),
 		s.observe,   // first: all below logs with the request's id, and it sees what really leaves, whoever wrote it
 		setDefaults, // before whoever knows better
 		s.cors.wrap, // answers preflights, which carry no token and need no body
@@ -48,15 +49,20 @@ func (s *Server) handler() (http.Handler, error) {
 }
 
 // split leads most requests past the search for their route.
-func split(graphql, others http.Handler) http.Handler {
+func (s *Server) split(graphql, events, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/graphql" {
+		switch {
+		case r.URL.Path == "/graphql":
 			graphql.ServeHTTP(w, r)
-			return
+		case r.URL.Path == eventsPath && r.Method == http.MethodGet && s.watched():
+			events.ServeHTTP(w, r)
+		default:
+			others.ServeHTTP(w, r)
 		}
-		others.ServeHTTP(w, r)
 	})
 }
+
+func (s *Server) watched() bool { return s.options.Playground != nil && s.options.Caches != nil }
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -67,6 +73,9 @@ func (s *Server) routes() http.Handler {
 		page := named("/playground", s.options.Playground)
 		mux.Handle("GET /playground", page)
 		mux.Handle("GET /playground/", page)
+		if s.watched() {
+			mux.Handle("POST "+cachesPath, named(cachesPath, chain(http.HandlerFunc(s.act), s.refuseCrossSite, s.authenticate)))
+		}
 		mux.Handle("GET /{$}", named("/", http.RedirectHandler("/playground", http.StatusFound)))
 	}
 	return mux

@@ -49,6 +49,8 @@ type Options struct {
 	Ready func(ctx context.Context) []Check
 	// Playground serves GET /playground and below. Nil leaves it out.
 	Playground http.Handler
+	// Caches serves what the playground's cache pages ask for. Nil leaves it out; so does a nil Playground.
+	Caches *Caches
 	// Log gets a line for each error, and for each request: at debug level for those that went well and quickly.
 	// slog.Default if nil.
 	Log *slog.Logger
@@ -92,6 +94,7 @@ type Server struct {
 	errors   *presenter
 	cors     corsPolicy
 	draining atomic.Bool
+	stopping chan struct{} // closed when draining begins: streams end
 	endpoint *endpoint
 	http     *http.Server
 	listener net.Listener
@@ -113,6 +116,8 @@ func New(options Options) (*Server, error) {
 		metrics: metrics,
 		errors:  &presenter{log: options.Log, metrics: metrics},
 		cors:    newCORSPolicy(options.Origins),
+
+		stopping: make(chan struct{}),
 	}
 	s.endpoint = newEndpoint(options, s.errors, metrics)
 	handler, err := s.handler()
@@ -167,6 +172,7 @@ func (s *Server) drain(ctx context.Context) error {
 	if s.options.DrainDelay > 0 {
 		<-time.After(s.options.DrainDelay)
 	}
+	close(s.stopping)
 	ctx, cancel := context.WithTimeout(ctx, s.options.DrainTimeout)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
