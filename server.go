@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, lookup lookup, stdout, stderr io.Wr
 		Writer:    stdout,
 		ErrWriter: stderr,
 		Commands: []*cli.Command{
-			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.policy(), p.version(),
+			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.explain(), p.policy(), p.version(),
 		},
 		ArgValidator:   checkArguments,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
@@ -324,6 +324,37 @@ func (p *program) persisted() *cli.Command {
 			step("check", "tell which operations of active and pending builds a schema would break; exit code 1 if any", "",
 				func(ctx context.Context, _ string) error { return command.CheckPersisted(ctx, o, schema) },
 				&cli.StringFlag{Name: "schema", Destination: &schema, Required: true, Usage: "file with the next schema, or - for standard input"}, asJSON),
+		},
+	}
+}
+
+func (p *program) explain() *cli.Command {
+	o := command.ExplainOptions{Out: p.out, Serve: command.ServeOptions{DatabaseConns: 4, RedisConns: 4}}
+	optional := func(name, variable, usage string, to *string) cli.Flag {
+		return &cli.StringFlag{Name: name, Sources: p.env(variable), Destination: to, HideDefault: true, Usage: usage}
+	}
+	return &cli.Command{
+		Name: "explain", ArgsUsage: "FILE|ID, or - for standard input",
+		Usage: "run a query once, and print what the caches did and why; it counts as an instance while it runs",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "variables", Destination: &o.Variables, Usage: "JSON, or @FILE"},
+			&cli.StringFlag{Name: "as", Destination: &o.As, Usage: "handle of the viewer; nobody without it"},
+			&cli.StringFlag{Name: "operation", Destination: &o.Operation, Usage: "name, in a document with several"},
+			&cli.BoolFlag{Name: "source", Destination: &o.Source, Usage: "answer from PostgreSQL alone"},
+			&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document, as extensions.freshet"},
+			p.text(&o.App, "app", "", "whose operation an id is"),
+			p.text(&o.Dir, "data", ".freshet", "data directory of dev, whose servers are asked if no URLs are given"),
+			optional("database-url", "DATABASE_URL", "PostgreSQL, the primary", &o.Serve.DatabaseURL),
+			optional("redis-url", "REDIS_URL", "Redis", &o.Serve.RedisURL),
+			p.text(&o.Serve.Service, "service", "freshet", "begins every key in Redis"),
+		},
+		Action: func(ctx context.Context, c *cli.Command) error {
+			if c.Args().Len() != 1 {
+				return fmt.Errorf("explain: got %d arguments, see freshet explain -h", c.Args().Len())
+			}
+			o.In = c.Root().Reader
+			o.Serve.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelError}))
+			return command.Explain(ctx, o, c.Args().First())
 		},
 	}
 }

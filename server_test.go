@@ -43,6 +43,7 @@ func TestHelp_ShowsEveryFlagWithItsVariable(t *testing.T) {
 		"seed": {"--database-url", "--seed"},
 
 		"persisted":         {"publish", "list", "show", "activate", "retire", "check"},
+		"explain":           {"FILE", "--as", "--variables", "--json", "--data"},
 		"persisted publish": {"FILE", "--app", "--build", "--activate", "--json", "DATABASE_URL"},
 		"persisted retire":  {"--app", "--build", "--yes", "7 days"},
 		"persisted check":   {"--schema", "--json", "exit code 1"},

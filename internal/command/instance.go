@@ -30,6 +30,7 @@ import (
 	"freshet/internal/server"
 	"freshet/internal/store"
 	"freshet/internal/verifier"
+	"freshet/models"
 	"freshet/resolvers"
 )
 
@@ -204,7 +205,28 @@ func release(schema graphql.ExecutableSchema) string {
 
 // listen makes the instance's HTTP server. Token, if any, is what requests from the playground begin with.
 func (i *instance) listen(token string) (*server.Server, error) {
-	o := server.Options{
+	o := i.serverOptions()
+	if i.options.Playground {
+		o.Playground, o.Caches = i.playground(token), i.caches()
+		i.work.Go(func() { i.remember(i.background) })
+	}
+	srv, err := server.New(o)
+	if err == nil {
+		i.work.Go(func() { i.warm(srv) })
+	}
+	return srv, err
+}
+
+// listenAs makes an HTTP server for one who is to see what the caches do, and whom authenticate tells.
+func (i *instance) listenAs(authenticate func(context.Context, string) (*models.Viewer, error)) (*server.Server, error) {
+	o := i.serverOptions()
+	o.Authenticate = authenticate
+	o.Inspect = func(*models.Viewer) bool { return true }
+	return server.New(o)
+}
+
+func (i *instance) serverOptions() server.Options {
+	return server.Options{
 		Addr:          i.options.Addr,
 		Schema:        i.schema,
 		Compiler:      i.compiler,
@@ -225,15 +247,6 @@ func (i *instance) listen(token string) (*server.Server, error) {
 		DrainDelay:     i.options.DrainDelay,
 		DrainTimeout:   i.options.DrainTimeout,
 	}
-	if i.options.Playground {
-		o.Playground, o.Caches = i.playground(token), i.caches()
-		i.work.Go(func() { i.remember(i.background) })
-	}
-	srv, err := server.New(o)
-	if err == nil {
-		i.work.Go(func() { i.warm(srv) })
-	}
-	return srv, err
 }
 
 // warm begins once this instance may keep results.

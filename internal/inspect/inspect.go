@@ -99,6 +99,7 @@ func (r *Recorder) Operation(kind string) (cache.Detail, bool) {
 func (r *Recorder) Report(except string, now time.Time) (reads []Read, statements []Statement) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	reads = []Read{}
 	for _, b := range r.batches {
 		if b.Kind != except {
 			reads = append(reads, r.read(b, now))

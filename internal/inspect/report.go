@@ -116,12 +116,18 @@ func KeyOf(d cache.Detail, now time.Time) Key {
 // values are SQL's literals, and numbers that are no part of a name. In a text, a backslash escapes only behind E.
 var values = regexp.MustCompile(`(?i)\bE'(?:[^'\\]|''|\\.)*'|(?:\bU&)?'(?:[^']|'')*'|\b[0-9]+(?:\.[0-9]+)?\b`)
 
+// indices of lists in paths.
+var indices = regexp.MustCompile(`\[[0-9]+\]`)
+
 // lists of values say nothing more than one.
 var lists = regexp.MustCompile(`\?(?:, ?\?)+`)
 
+// rows of values, such as of pairs.
+var rows = regexp.MustCompile(`(\(\?, …\))(?:, ?\(\?, …\))+`)
+
 // Template is a statement without its values, which may be anybody's.
 func Template(sql string) string {
-	return lists.ReplaceAllString(values.ReplaceAllString(sql, "?"), "?, …")
+	return rows.ReplaceAllString(lists.ReplaceAllString(values.ReplaceAllString(sql, "?"), "?, …"), "$1, …")
 }
 
 func ms(d time.Duration) float64 { return math.Round(float64(d)/float64(time.Microsecond)) / 1000 }
