@@ -31,6 +31,7 @@ func TestExplain_TellsOfEachKey(t *testing.T) {
 		if _, _, err := k.One(explained, key); err != nil {
 			t.Fatal(err)
 		}
+		settle(k, key)
 		b := r.last()
 		if len(b.Details) != 1 || len(b.Statements) != statements {
 			t.Fatalf("%s: got %d details, %v, want 1 and %d statements", what, len(b.Details), b.Statements, statements)

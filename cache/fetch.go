@@ -182,8 +182,8 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		f.until = earlier(f.until, k.cache.Now().Add(k.ttl(found)-done.took))
 	}
 	if locked {
-		if k.Tags == nil || done.granted {
-			f.roundTrips++ // to store it
+		if f.strict && (k.Tags == nil || done.granted) {
+			f.roundTrips++ // to store it, for which its reader waits
 		}
 		if len(f.todo) == 0 {
 			close(f.loadedAll)

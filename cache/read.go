@@ -334,7 +334,8 @@ func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	return nil
 }
 
-// arrive waits until a fetch is done, or has everything and takes longer to store it than a reader should wait for Redis.
+// arrive waits until a fetch has everything. What is then stored is in nobody's way, but for a writer's: what it reads
+// back goes through to Redis before it is answered, unless that takes longer than one should wait for Redis.
 func (r *read[K, V]) arrive(ctx context.Context, loadedAll <-chan struct{}, done <-chan error) error {
 	select {
 	case err := <-done:
@@ -342,6 +343,9 @@ func (r *read[K, V]) arrive(ctx context.Context, loadedAll <-chan struct{}, done
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-loadedAll:
+	}
+	if r.strict == nil {
+		return nil
 	}
 	budget := time.NewTimer(r.kind.cache.ReadBudget)
 	defer budget.Stop()

@@ -191,8 +191,8 @@ func TestEarly_RefreshesOnceInTheBackground(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	for range 20 {
-		group.Go(func() { a.want(ka, map[int]string{1: "old"}, 1) })
-		group.Go(func() { b.want(kb, map[int]string{1: "old"}, 1) })
+		group.Go(func() { a.wantSoon(ka, map[int]string{1: "old"}, 1) })
+		group.Go(func() { b.wantSoon(kb, map[int]string{1: "old"}, 1) })
 	}
 	group.Wait()
 	<-loading
