@@ -19,6 +19,7 @@ type site struct {
 	token    string // of the demo account
 	admin    string // the administrator's token
 	database string // its address, with the password
+	data     string // directory
 	program  string // freshet itself, for commands beside the one that serves
 }
 
@@ -62,7 +63,7 @@ func startSite(t *testing.T) site {
 		t.Fatalf("learn the server's address: %v", err)
 	}
 	return site{
-		origin: info.URL, token: info.Token, admin: info.AdminToken, database: info.DatabaseURL, program: program,
+		origin: info.URL, token: info.Token, admin: info.AdminToken, database: info.DatabaseURL, data: data, program: program,
 	}
 }
 
