@@ -23,6 +23,9 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 		if token != "" {
 			viewer, err := s.holder(r.Context(), token)
 			if err != nil {
+				if isStranger(err) {
+					s.options.Limits.Address.Take(recordOf(r.Context()).address, costOfStranger)
+				}
 				s.errors.refuse(w, r, err)
 				return
 			}

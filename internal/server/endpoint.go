@@ -30,6 +30,7 @@ type endpoint struct {
 	headers  opcache.Headers
 	exec     *executor.Executor
 	like     *graphql.OperationContext // what all operations have in common
+	limits   Limits
 	zip      opcache.Zipper
 	errors   *presenter
 	metrics  *metrics
@@ -59,7 +60,7 @@ func newEndpoint(o Options, errors *presenter, metrics *metrics) *endpoint {
 	// The middleware is in the context of any operation alone. This one is never executed.
 	like, _ := exec.CreateOperationContext(graphql.StartOperationTrace(context.Background()), &graphql.RawParams{Query: "{__typename}"})
 	return &endpoint{
-		preparer: newPreparer(o, metrics), results: o.Results, headers: o.ResultHeaders, exec: exec, like: like,
+		preparer: newPreparer(o, metrics), results: o.Results, headers: o.ResultHeaders, limits: o.Limits, exec: exec, like: like,
 		errors: errors, metrics: metrics, timeout: o.RequestTimeout, mayInspect: o.Inspect,
 	}
 }
@@ -148,23 +149,27 @@ func (e *endpoint) result(
 	ctx context.Context, p *prepared, viewer *models.Viewer, wish wish, gzip bool,
 ) (*opcache.Answer, *graphql.Response, error) {
 	key, shared := e.key(p, viewer)
-	if !shared || wish == wishNoStore {
-		made, err := e.execute(ctx, p, viewer)
-		return nil, made, err
-	}
-	if !key.Private {
+	if shared && !key.Private {
 		viewer = nil // what all may share can't depend on who asked first
 	}
 	making := &making{endpoint: e, request: p, viewer: viewer}
+	if shared && wish == wishAny {
+		if a, ok := e.results.Get(ctx, key, gzip); ok {
+			if a.Early() {
+				e.refresh(key, making)
+			}
+			return a, nil, nil
+		}
+	}
+	if err := e.limits.execution(recordOf(ctx), p); err != nil {
+		return nil, nil, err
+	}
+	if !shared || wish == wishNoStore {
+		return making.result(ctx)
+	}
 	if wish == wishFresh {
 		e.results.Refresh(ctx, key, making.execute)
 		return making.result(ctx)
-	}
-	if a, ok := e.results.Get(ctx, key, gzip); ok {
-		if a.Early() {
-			e.refresh(key, making)
-		}
-		return a, nil, nil
 	}
 	a, ran := e.results.Do(ctx, key, gzip, making.execute)
 	switch {

@@ -24,6 +24,7 @@ const (
 	codeNoOperation      models.Code = "OPERATION_RESOLUTION_FAILURE"
 	codeTimeout          models.Code = "TIMEOUT"
 	codeCancelled        models.Code = "REQUEST_CANCELLED"
+	codeRateLimited      models.Code = "RATE_LIMITED"
 	codeAPQNotSupported  models.Code = "PERSISTED_QUERY_NOT_SUPPORTED"
 	codeAPQNotFound      models.Code = "PERSISTED_QUERY_NOT_FOUND"
 	codeIDAndBody        models.Code = "CANNOT_SEND_PQ_ID_AND_BODY"

@@ -37,7 +37,9 @@ func (s *Server) handler() (http.Handler, error) {
 	)
 	graphql := chain(s.endpoint, // which compresses, and limits the time of, what it executes: a stored result needs neither
 		s.refuseCrossSite, // costs nothing, so before the token is looked up
+		s.limitAddress,    // costs a fraction of what it spares, looking tokens up included
 		s.authenticate,    // before the body is read
+		s.limitViewer,     // knows who that is
 	)
 	events := chain(http.HandlerFunc(s.watch), identify, s.refuseCrossSite, s.authenticate) // a stream has no end to compress or wait for
 	return chain(s.split(named("/graphql", graphql), named(eventsPath, events), others),

@@ -25,6 +25,7 @@ type record struct {
 	outcome   string         // ok, errors (beside data) or refused; empty where no GraphQL was asked
 	code      string         // extensions.code of a request that was refused as a whole
 	viewer    *models.Viewer // whose token the request has; nil for nobody
+	address   uint64         // clientaddr.Key of where it came from
 	// stale is set by any goroutine that reads for the request: part of the response could not be proved fresh.
 	stale atomic.Bool
 

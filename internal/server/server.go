@@ -37,6 +37,8 @@ type Options struct {
 	// Authenticate returns the holder of a token, or a *models.Error: CodeUnauthenticated for a token that is unknown or
 	// has expired. It runs once a request that has a token, and must end by itself. Nil refuses every token.
 	Authenticate func(ctx context.Context, token string) (*models.Viewer, error)
+	// Limits on what clients ask for.
+	Limits Limits
 	// Response puts what lives as long as one response, such as dataloaders, into the context. Nil does nothing. It also
 	// runs for responses that only refuse a document.
 	Response func(ctx context.Context) context.Context
