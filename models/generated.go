@@ -281,6 +281,8 @@ type UserError struct {
 	Message string `json:"message"`
 	// Where in the arguments, from the outside in, such as `["input", "handle"]`.
 	Path []string `json:"path"`
+	// Seconds to wait before trying again, where waiting helps; otherwise null.
+	RetryAfter *int `json:"retryAfter,omitempty"`
 }
 
 // Who may share a cached result.
@@ -605,6 +607,8 @@ const (
 	UserErrorCodeConflict UserErrorCode = "CONFLICT"
 	// Would be one more than a viewer may have.
 	UserErrorCodeLimitReached UserErrorCode = "LIMIT_REACHED"
+	// Was tried too often: `retryAfter` says when to try again.
+	UserErrorCodeTooManyAttempts UserErrorCode = "TOO_MANY_ATTEMPTS"
 )
 
 var AllUserErrorCode = []UserErrorCode{
@@ -617,11 +621,12 @@ var AllUserErrorCode = []UserErrorCode{
 	UserErrorCodeWrongCredentials,
 	UserErrorCodeConflict,
 	UserErrorCodeLimitReached,
+	UserErrorCodeTooManyAttempts,
 }
 
 func (e UserErrorCode) IsValid() bool {
 	switch e {
-	case UserErrorCodeInvalid, UserErrorCodeTooShort, UserErrorCodeTooLong, UserErrorCodeTaken, UserErrorCodeNotFound, UserErrorCodeNotYours, UserErrorCodeWrongCredentials, UserErrorCodeConflict, UserErrorCodeLimitReached:
+	case UserErrorCodeInvalid, UserErrorCodeTooShort, UserErrorCodeTooLong, UserErrorCodeTaken, UserErrorCodeNotFound, UserErrorCodeNotYours, UserErrorCodeWrongCredentials, UserErrorCodeConflict, UserErrorCodeLimitReached, UserErrorCodeTooManyAttempts:
 		return true
 	}
 	return false

@@ -2,6 +2,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,6 +11,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"freshet/cache"
 	"freshet/internal/store"
@@ -27,6 +30,13 @@ const (
 // Options says what an Auth works with. Only Store has no default.
 type Options struct {
 	Store *store.Store
+	// Redis has the attempts to sign in that other instances have seen; nil: this one counts alone. Its client must have
+	// ContextTimeoutEnabled.
+	Redis redis.UniversalClient
+	// Service begins every key in Redis. Default "freshet".
+	Service string
+	// Available tells whether Redis is in use. Default: always.
+	Available func() bool
 	// Log is told of what no caller can act on. Default: slog.Default().
 	Log *slog.Logger
 	// Now tells the time. Default time.Now.
@@ -40,7 +50,8 @@ type Auth struct {
 	now    func() time.Time
 	hasher hasher
 	// decoy is verified for handles that do not exist, so that the time of an answer does not tell which do.
-	decoy string
+	decoy    string
+	attempts attempts
 
 	work     sync.WaitGroup
 	mu       sync.Mutex
@@ -55,9 +66,16 @@ func New(o Options) *Auth {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Available == nil {
+		o.Available = func() bool { return true }
+	}
 	return &Auth{
 		store: o.Store, log: o.Log, now: o.Now, hasher: newHasher(runtime.GOMAXPROCS(0)),
 		decoy: HashPassword(rand.Text()), touching: make(map[models.ID]bool),
+		attempts: attempts{
+			redis: o.Redis, service: cmp.Or(o.Service, "freshet"), available: o.Available, log: o.Log, now: o.Now,
+			local: make(map[counterID]tally),
+		},
 	}
 }
 
@@ -114,32 +132,46 @@ func (a *Auth) SignUp(ctx context.Context, in models.SignUpInput) (token string,
 	if err := a.store.NewAccount(ctx, profile, account, session); err != nil {
 		return "", nil, err
 	}
+	a.attempts.familiarise(context.WithoutCancel(ctx), idOf("pair", in.Handle, addressOf(ctx)))
 	return token, &models.Viewer{ID: profile.ID, SessionID: session.ID}, nil
 }
 
-// SignIn starts a session and returns its token, which nobody can show again. Wrong credentials are a Refusal.
+// SignIn starts a session and returns its token, which nobody can show again. Wrong credentials are a Refusal, and so is
+// trying too often.
 func (a *Auth) SignIn(ctx context.Context, in models.SignInInput) (token string, v *models.Viewer, err error) {
-	account, found, err := a.store.Account(ctx, in.Handle)
-	if err != nil {
+	attempt, wait := a.attempts.begin(ctx, in.Handle, addressOf(ctx))
+	if wait > 0 {
+		return "", nil, tooManyAttempts(wait)
+	}
+	account, ok, err := a.verify(ctx, in)
+	switch {
+	case err != nil:
+		a.attempts.failedOtherwise(ctx, attempt)
 		return "", nil, err
-	}
-	if !found {
-		account = &models.Account{PasswordHash: a.decoy}
-	}
-	ok, err := a.hasher.verify(ctx, account.PasswordHash, in.Password)
-	if err != nil {
-		return "", nil, err
-	}
-	if !ok || !found {
+	case !ok:
 		return "", nil, models.Refuse(models.UserErrorCodeWrongCredentials,
 			"Handle and password do not belong together.", "input")
 	}
+	a.attempts.succeeded(ctx, attempt)
 	token, session := a.newSession(in.Device)
 	session.ProfileID, session.Scopes = account.ProfileID, account.Scopes
 	if err := a.store.NewSession(ctx, session); err != nil {
 		return "", nil, err
 	}
 	return token, &models.Viewer{ID: account.ProfileID, SessionID: session.ID, Scopes: account.Scopes}, nil
+}
+
+// verify tells whether handle and password belong together. It takes as much work where there is no such account.
+func (a *Auth) verify(ctx context.Context, in models.SignInInput) (account *models.Account, ok bool, err error) {
+	account, found, err := a.store.Account(ctx, in.Handle)
+	if err != nil {
+		return nil, false, err
+	}
+	if !found {
+		account = &models.Account{PasswordHash: a.decoy}
+	}
+	ok, err = a.hasher.verify(ctx, account.PasswordHash, in.Password)
+	return account, ok && found, err
 }
 
 // newSession makes a token of 256 random bits, and the session that knows its hash.

@@ -80,7 +80,7 @@ func newRig(t testing.TB) *rig {
 	log := slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s, err := store.New(store.Options{DB: storeDB, Cache: c, Policy: schemaPolicy(t), Committed: r.committed, Log: log})
 	r.noError(err)
-	r.Auth = New(Options{Store: s, Log: log, Now: r.clock})
+	r.Auth = New(Options{Store: s, Redis: r.redis, Log: log, Now: r.clock})
 	t.Cleanup(r.Auth.Close)
 	return r
 }

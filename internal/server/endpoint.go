@@ -232,8 +232,9 @@ func (m *making) result(ctx context.Context) (*opcache.Answer, *graphql.Response
 
 // execute has gqlgen execute, within the time for a request. The error is that no result was made.
 func (e *endpoint) execute(ctx context.Context, p *prepared, viewer *models.Viewer) (*graphql.Response, error) {
-	recordOf(ctx).identify() // before anything can log or fail
-	ctx, cancel := context.WithTimeout(auth.WithViewer(ctx, viewer), e.timeout)
+	rec := recordOf(ctx)
+	rec.identify() // before anything can log or fail
+	ctx, cancel := context.WithTimeout(auth.WithAddress(auth.WithViewer(ctx, viewer), rec.address), e.timeout)
 	defer cancel()
 	next, ctx := e.exec.DispatchOperation(graphql.StartOperationTrace(ctx), e.operation(p))
 	response := next(ctx)
