@@ -50,6 +50,17 @@ type Session struct {
 	Current bool `bun:"-" cbor:"-"`
 }
 
+// Identity says who the holder of an identity provider's tokens is here.
+type Identity struct {
+	bun.BaseModel `bun:"table:identities,alias:i" cbor:"-"`
+
+	Issuer    string `bun:",pk" cbor:"1,keyasint"`
+	Subject   string `bun:",pk" cbor:"2,keyasint"`
+	ProfileID ID     `cbor:"3,keyasint"`
+	// Blocked lets nobody in.
+	Blocked bool `cbor:"4,keyasint,omitempty"`
+}
+
 // Settings is what a viewer chose for the app.
 type Settings struct {
 	bun.BaseModel `bun:"table:settings,alias:s" cbor:"-"`

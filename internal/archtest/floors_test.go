@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/manifest":   0,
 	"internal/playground": 0,
 	"internal/clientaddr": 0,
+	"internal/jwt":        0,
 	"graph":               1,
 	"internal/changelog":  1,
 	"internal/inspect":    1,

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"freshet/cache"
+	"freshet/internal/jwt"
 	"freshet/internal/store"
 	"freshet/models"
 )
@@ -37,6 +38,8 @@ type Options struct {
 	Service string
 	// Available tells whether Redis is in use. Default: always.
 	Available func() bool
+	// Provider of identities whose tokens are taken beside our own; without Tokens there is none.
+	Provider Provider
 	// Log is told of what no caller can act on. Default: slog.Default().
 	Log *slog.Logger
 	// Now tells the time. Default time.Now.
@@ -52,6 +55,7 @@ type Auth struct {
 	// decoy is verified for handles that do not exist, so that the time of an answer does not tell which do.
 	decoy    string
 	attempts attempts
+	provider Provider
 
 	work     sync.WaitGroup
 	mu       sync.Mutex
@@ -72,6 +76,7 @@ func New(o Options) *Auth {
 	return &Auth{
 		store: o.Store, log: o.Log, now: o.Now, hasher: newHasher(runtime.GOMAXPROCS(0)),
 		decoy: HashPassword(rand.Text()), touching: make(map[models.ID]bool),
+		provider: o.Provider,
 		attempts: attempts{
 			redis: o.Redis, service: cmp.Or(o.Service, "freshet"), available: o.Available, log: o.Log, now: o.Now,
 			local: make(map[counterID]tally),
@@ -82,9 +87,12 @@ func New(o Options) *Auth {
 // Close waits for background work.
 func (a *Auth) Close() { a.work.Wait() }
 
-// Authenticate returns the viewer whose session the token is of. For a token that is unknown or has ended the error is
+// Authenticate returns the viewer whose session the token is of, or whom the identity provider means by it. For a token that is unknown or has ended the error is
 // one of CodeUnauthenticated.
 func (a *Auth) Authenticate(ctx context.Context, token string) (*models.Viewer, error) {
+	if a.provider.Tokens != nil && jwt.Is(token) { // ours have no dots
+		return a.holder(ctx, token)
+	}
 	// Strictly: a session that may have ended while contact with the log was lost lets nobody in.
 	session, found, err := a.store.Session.One(cache.Strict(ctx), hashToken(token))
 	if err != nil {

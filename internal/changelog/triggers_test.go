@@ -2,7 +2,9 @@ package changelog
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,6 +44,11 @@ func noted(t testing.TB, db *sql.DB) string {
 		SELECT coalesce(string_agg(tag, ' ' ORDER BY tag), '') FROM (SELECT DISTINCT tag COLLATE "C" AS tag FROM taken) t`)
 }
 
+func identityOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
 func TestTriggers_TagsOfEachChange(t *testing.T) {
 	t.Parallel()
 	db := populated(t)
@@ -73,6 +80,12 @@ func TestTriggers_TagsOfEachChange(t *testing.T) {
 			"INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 2, '1', '{}', '{}')",
 			"config:ios",
 		},
+		{
+			"INSERT INTO identities (issuer, subject, profile_id) VALUES ('https://id.example', 'é-1', 3)",
+			"identity:" + identityOf("https://id.example\né-1"),
+		},
+		{"UPDATE identities SET blocked = true", "identity:" + identityOf("https://id.example\né-1")},
+		{"DELETE FROM identities", "identity:" + identityOf("https://id.example\né-1")},
 		{"UPDATE languages SET name = 'Deutsch' WHERE code = 'de'", "language:de"},
 		{"UPDATE categories SET name = 'Meals' WHERE slug = 'food'", "category:food"},
 		{
@@ -80,8 +93,8 @@ func TestTriggers_TagsOfEachChange(t *testing.T) {
 			"account:1 feed:1 followers:1 follows:2 handle:ann post:10 posts:1 profile:1 settings:1",
 		},
 		{"TRUNCATE likes", "liked:*"},
-		{"TRUNCATE profiles CASCADE", "account:* config:* feed:* followers:* follows:* handle:* liked:* post:* posts:* " +
-			"profile:* session:* sessions:* settings:*"},
+		{"TRUNCATE profiles CASCADE", "account:* config:* feed:* followers:* follows:* handle:* identity:* liked:* post:* " +
+			"posts:* profile:* session:* sessions:* settings:*"},
 		{"ALTER TABLE profiles ALTER COLUMN bio SET DEFAULT '-'", "*"},
 		{"CREATE TABLE unrelated (id int); ALTER TABLE unrelated ADD COLUMN name text", ""},
 	} {

@@ -8,8 +8,8 @@ import (
 	"freshet/models"
 )
 
-// tokenLimit is in bytes, several times what sessions use.
-const tokenLimit = 512
+// tokenLimit is in bytes. Tokens of identity providers are long.
+const tokenLimit = 4 << 10
 
 // authenticate lets requests without a token pass as nobody's, and refuses those with a wrong one: a client that thinks
 // it is signed in must not get a stranger's answers.

@@ -23,6 +23,7 @@ const (
 	kindSettings      = "settings"
 	kindSession       = "session"
 	kindSessions      = "sessions"
+	kindIdentity      = "identity"
 	kindConfig        = "config"
 	kindCurrentConfig = "config-current"
 )
@@ -44,6 +45,7 @@ func Kinds() []policy.Kind {
 		{Name: kindSettings, Follows: []string{"Settings"}},
 		{Name: kindSession, Follows: []string{"Query.viewer"}},
 		{Name: kindSessions, Follows: []string{"Viewer.sessions"}},
+		{Name: kindIdentity, Follows: []string{"Query.viewer"}},
 		{Name: kindConfig, Follows: []string{"Config"}},
 		{Name: kindCurrentConfig, Follows: []string{"Query.config"}},
 	}
@@ -56,7 +58,7 @@ const grace = 10 * time.Minute
 func emitted() []string {
 	return []string{
 		"profile", "handle", "post", "posts", "feed", "follows", "followers", "liked", "settings", "session", "sessions",
-		"account", "config",
+		"account", "identity", "config",
 	}
 }
 

@@ -56,6 +56,7 @@ type Store struct {
 	Settings       *cache.Kind[models.ID, *models.Settings]
 	Session        *cache.Kind[TokenHash, *models.Session]
 	Sessions       *cache.Kind[models.ID, []*models.Session]
+	Identities     *cache.Kind[IdentityKey, *models.Identity]
 	Configs        *cache.Kind[ConfigKey, *models.Config]
 	CurrentConfigs *cache.Kind[models.Platform, int]
 }
@@ -93,6 +94,7 @@ func New(o Options) (*Store, error) {
 	s.postKinds(effective)
 	s.listKinds(effective)
 	s.viewerKinds(effective)
+	s.identityKinds(effective)
 	s.configKinds(effective)
 	return s, nil
 }

@@ -1,0 +1,2 @@
+DROP TABLE identities;
+DROP FUNCTION changelog.tag_identity;
