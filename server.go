@@ -124,6 +124,11 @@ func (p *program) yes(to *bool, name string, value bool, usage string) cli.Flag 
 	return &cli.BoolFlag{Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage}
 }
 
+// texts may be given several times, or with commas between.
+func (p *program) texts(to *[]string, name, usage string) cli.Flag {
+	return &cli.StringSliceFlag{Name: name, Sources: p.from(name), Destination: to, Usage: usage}
+}
+
 // checked has what the flag is given looked at before anything else happens.
 func checked(flag *cli.StringFlag, check func(text string) error) cli.Flag {
 	flag.Validator = check
@@ -155,7 +160,7 @@ func (p *program) redisURL(to *string) cli.Flag {
 
 // serving are the flags of every command that serves; open is for a machine of one's own.
 func (p *program) serving(o *command.ServeOptions, open bool) []cli.Flag {
-	return slices.Concat(p.connecting(o), p.caching(o), p.answering(o, open), p.running(o))
+	return slices.Concat(p.connecting(o), p.caching(o), p.answering(o, open), p.guarding(&o.Guards, open), p.running(o))
 }
 
 func (p *program) connecting(o *command.ServeOptions) []cli.Flag {
@@ -194,6 +199,27 @@ func (p *program) answering(o *command.ServeOptions, open bool) []cli.Flag {
 		},
 		p.bytes(&o.BodyLimit, "body-limit", 1<<20, "bytes of a request at most"),
 		p.span(&o.RequestTimeout, "request-timeout", 10*time.Second, "time for a request at most"),
+	}
+}
+
+func (p *program) guarding(o *command.Guards, open bool) []cli.Flag {
+	viewer, address := command.Rate{PerSecond: 200, Burst: 10_000}, command.Rate{PerSecond: 1_000, Burst: 50_000}
+	if open {
+		viewer, address = command.Rate{PerSecond: 100_000, Burst: 1_000_000}, command.Rate{PerSecond: 100_000, Burst: 1_000_000}
+	}
+	return []cli.Flag{
+		p.number(&o.Viewer.PerSecond, "rate-viewer", viewer.PerSecond, "cost a second that a viewer may ask for; 0: any"),
+		p.number(&o.Viewer.Burst, "burst-viewer", viewer.Burst, "cost at once after a rest"),
+		p.number(&o.Address.PerSecond, "rate-address", address.PerSecond,
+			"cost a second that a client address may ask for, in requests and without signing in; 0: any"),
+		p.number(&o.Address.Burst, "burst-address", address.Burst, "cost at once after a rest"),
+		p.texts(&o.TrustedProxies, "trusted-proxy", "network of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; several"),
+		p.text(&o.Provider.URL, "jwks-url", "", "keys of an identity provider whose JWTs sign in too"),
+		p.text(&o.Provider.Issuer, "jwt-issuer", "", "issuer that its tokens name"),
+		p.text(&o.Provider.Audience, "jwt-audience", "", "audience that its tokens name"),
+		p.texts(&o.Provider.Algorithms, "jwt-algorithm", "what they may be signed with: RS256, ES256, EdDSA (default: all three)"),
+		p.texts(&o.Provider.Scopes, "jwt-scope", "scope that a token's scope claim can give (default: none); several"),
+		p.yes(&o.Provider.NewProfiles, "jwt-new-profiles", false, "make a profile for a subject that has none yet"),
 	}
 }
 

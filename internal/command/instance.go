@@ -22,6 +22,7 @@ import (
 	"freshet/cache"
 	"freshet/internal/auth"
 	"freshet/internal/changelog"
+	"freshet/internal/jwt"
 	"freshet/internal/opcache"
 	"freshet/internal/operation"
 	"freshet/internal/persisted"
@@ -59,6 +60,7 @@ type ServeOptions struct {
 	Automatic bool
 	// Enforcement says which operations are executed.
 	Enforcement server.Enforcement
+	Guards      Guards
 	Log         *slog.Logger
 }
 
@@ -79,6 +81,8 @@ type instance struct {
 	results  *opcache.Cache
 	library  *persisted.Library
 	texts    *persisted.Automatic // nil: not supported
+	limits   server.Limits
+	tokens   *jwt.Verifier // nil: there is no identity provider
 	verifier *verifier.Verifier
 	registry *prometheus.Registry
 	history  history
@@ -125,6 +129,7 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 	i.work.Go(func() { i.verifier.Run(background) })
 	i.work.Go(func() { i.library.Run(background) })
 	i.work.Go(func() { i.removeEndedSessions(background) })
+	i.runGuards()
 	return i, nil
 }
 
@@ -170,7 +175,10 @@ func (i *instance) assemble() error {
 	if err != nil {
 		return err
 	}
-	i.auth = auth.New(auth.Options{Store: i.store, Log: i.options.Log})
+	if err := i.guard(); err != nil {
+		return err
+	}
+	i.auth = i.newAuth()
 	i.root = resolvers.New(i.store, i.auth)
 	i.schema = i.root.Schema()
 	i.compiler = operation.NewCompiler(operation.Options{
@@ -236,6 +244,7 @@ func (i *instance) serverOptions() server.Options {
 			Library: i.library, Automatic: i.texts, Enforcement: i.options.Enforcement,
 		},
 		Authenticate:   i.auth.Authenticate,
+		Limits:         i.limits,
 		Response:       i.root.WithLoaders,
 		RootField:      i.root.WithMutationLoaders,
 		Ready:          i.ready,
@@ -316,6 +325,9 @@ func (i *instance) close() {
 	i.work.Wait()
 	if i.texts != nil {
 		i.texts.Close()
+	}
+	if i.tokens != nil {
+		i.tokens.Close()
 	}
 	for _, db := range []*bun.DB{i.db, i.logDB} {
 		if db != nil {

@@ -65,7 +65,10 @@ func (r *Rig) Launch(ctx context.Context, l Launch) (*Server, error) {
 		return nil, fmt.Errorf("start %s: %w", l.Name, err)
 	}
 	defer log.Close()
-	args := slices.Concat(l.Through, []string{r.program, "serve", "--addr", "127.0.0.1:0", "--name", l.Name}, l.Args)
+	args := slices.Concat(l.Through, []string{
+		r.program, "serve", "--addr", "127.0.0.1:0", "--name", l.Name,
+		"--rate-viewer", "0", "--rate-address", "0",
+	}, l.Args)
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Env = slices.Concat(r.environment(), []string{profileVariable + "=" + s.profile}, l.Env)
 	s.cmd.Stderr = log
