@@ -1312,6 +1312,12 @@ enum CacheControlScope {
 "A point in time in RFC 3339 with a zone, such as ` + "`" + `2026-03-01T09:30:00Z` + "`" + `. Written in UTC with up to six decimals."
 scalar DateTime @specifiedBy(url: "https://www.rfc-editor.org/rfc/rfc3339")
 
+"""
+An exact decimal number, such as ` + "`" + `"12.50"` + "`" + `: a string, so that no client reads it as a float. Without exponent, at most 18
+digits before the point and 12 behind.
+"""
+scalar Decimal
+
 "All reads."
 type Query {
   """

@@ -150,6 +150,10 @@ func checkLiteral(v *ast.Value) string {
 		return checkDateTime(v.Raw)
 	case v.Definition.Name == "DateTime":
 		return "a DateTime is a string"
+	case v.Definition.Name == "Decimal" && isText:
+		return checkDecimal(v.Raw)
+	case v.Definition.Name == "Decimal":
+		return "a Decimal is a string"
 	}
 	return ""
 }
@@ -163,6 +167,13 @@ func checkID(text string) string {
 
 func checkDateTime(text string) string {
 	if _, err := models.UnmarshalDateTime(text); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func checkDecimal(text string) string {
+	if _, err := models.UnmarshalDecimal(text); err != nil {
 		return err.Error()
 	}
 	return ""

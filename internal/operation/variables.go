@@ -285,15 +285,21 @@ func (s *settler) scalar(name string, value any) any {
 	case "ID":
 		return s.id(value)
 	case "DateTime":
-		text, isText := value.(string)
-		if !isText {
-			s.refused = "a DateTime is a string"
-		} else {
-			s.refused = checkDateTime(text)
-		}
-		return value
+		s.string(name, value, checkDateTime)
+	case "Decimal":
+		s.string(name, value, checkDecimal)
 	}
 	return value
+}
+
+// string checks a scalar that is written as one.
+func (s *settler) string(name string, value any, check func(string) string) {
+	text, isText := value.(string)
+	if !isText {
+		s.refused = "a " + name + " is a string"
+	} else {
+		s.refused = check(text)
+	}
 }
 
 func (s *settler) integer(value any) any {
