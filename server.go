@@ -170,6 +170,9 @@ func (p *program) connecting(o *command.ServeOptions) []cli.Flag {
 		p.text(&o.Name, "name", "", "of this instance, for operators"),
 		p.number(&o.DatabaseConns, "database-conns", 20, "connections to PostgreSQL at most; 5 more follow the change log"),
 		p.number(&o.RedisConns, "redis-conns", 64, "connections to Redis at most"),
+		p.text(&o.External.ECB, "ecb-url", "https://www.ecb.europa.eu/stats", "statistics with exchange rates; empty: none"),
+		p.text(&o.External.Nominatim, "nominatim-url", "https://nominatim.openstreetmap.org", "geocoder; empty: none"),
+		p.text(&o.External.Contact, "contact", "", "address or URL that tells those two whom to write to about this server"),
 	}
 }
 

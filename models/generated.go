@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/shopspring/decimal"
 )
 
 // A setting that the app reads.
@@ -53,6 +54,27 @@ type EditPostPayload struct {
 	Post *Post `json:"post,omitempty"`
 	// Why it was refused; empty if it was not.
 	UserErrors []*UserError `json:"userErrors"`
+}
+
+// What one unit of the base is worth in a currency.
+type ExchangeRate struct {
+	// ISO 4217 code.
+	Currency string `json:"currency"`
+	// Units of the currency.
+	Rate decimal.Decimal `json:"rate"`
+}
+
+// What one unit of a currency is worth in others on a day.
+type ExchangeRates struct {
+	// ISO 4217 code of the currency that one unit is taken of.
+	Base string `json:"base"`
+	// Day that the rates are of, such as `2026-11-24`; the last working day, usually.
+	Day string `json:"day"`
+	// By currency. With the euro as the base they are as published; with another they are quotients of those, rounded to ten
+	// significant digits, and to twelve decimals.
+	Rates []*ExchangeRate `json:"rates"`
+	// Who says so.
+	Source string `json:"source"`
 }
 
 // A feature, switched on or off.
@@ -101,6 +123,22 @@ type PageInfo struct {
 	StartCursor *string `json:"startCursor,omitempty"`
 	// Cursor of the last entry, for `after`; null on an empty page.
 	EndCursor *string `json:"endCursor,omitempty"`
+}
+
+// A place on a map.
+type Place struct {
+	// Its name and address on one line, in English where there is one.
+	Name string `json:"name"`
+	// Degrees north, -90 to 90.
+	Latitude decimal.Decimal `json:"latitude"`
+	// Degrees east, -180 to 180.
+	Longitude decimal.Decimal `json:"longitude"`
+	// What sort of thing it is in OpenStreetMap, such as `place` or `highway`.
+	Category string `json:"category"`
+	// What exactly, such as `city` or `residential`.
+	Type string `json:"type"`
+	// What has to be shown with the place, by its source's licence.
+	Attribution string `json:"attribution"`
 }
 
 // The next version of a platform's configuration, whole.

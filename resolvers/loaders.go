@@ -9,6 +9,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"freshet/cache"
+	"freshet/internal/external"
 	"freshet/internal/inspect"
 	"freshet/internal/store"
 	"freshet/models"
@@ -38,6 +39,8 @@ type loaders struct {
 	sessions      loader[models.ID, []*models.Session]
 	config        loader[store.ConfigKey, *models.Config]
 	currentConfig loader[models.Platform, int]
+	rates         loader[string, *external.Table]
+	places        loader[external.PlaceKey, []*models.Place]
 }
 
 type loadersKey struct{}
@@ -63,6 +66,8 @@ func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 		sessions:      newLoader(ctx, s.Sessions),
 		config:        newLoader(ctx, s.Configs),
 		currentConfig: newLoader(ctx, s.CurrentConfigs),
+		rates:         newLoader(ctx, r.external.Rates),
+		places:        newLoader(ctx, r.external.Places),
 	})
 }
 

@@ -12,18 +12,22 @@ import (
 
 	"freshet/graph"
 	"freshet/internal/auth"
+	"freshet/internal/external"
 	"freshet/internal/store"
 	"freshet/models"
 )
 
 // Resolver is the root of all resolvers.
 type Resolver struct {
-	store *store.Store
-	auth  *auth.Auth
+	store    *store.Store
+	auth     *auth.Auth
+	external *external.Sources
 }
 
 // New makes the root of all resolvers.
-func New(s *store.Store, a *auth.Auth) *Resolver { return &Resolver{store: s, auth: a} }
+func New(s *store.Store, a *auth.Auth, e *external.Sources) *Resolver {
+	return &Resolver{store: s, auth: a, external: e}
+}
 
 // Schema is the schema with these resolvers behind it.
 func (r *Resolver) Schema() graphql.ExecutableSchema {

@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"internal/changelog":  1,
 	"internal/inspect":    1,
 	"internal/operation":  1,
+	"internal/external":   1,
 	"internal/ratelimit":  1,
 	"internal/store":      1,
 	"internal/auth":       2,

@@ -22,6 +22,7 @@ import (
 	"freshet/cache"
 	"freshet/internal/auth"
 	"freshet/internal/changelog"
+	"freshet/internal/external"
 	"freshet/internal/jwt"
 	"freshet/internal/opcache"
 	"freshet/internal/operation"
@@ -61,7 +62,14 @@ type ServeOptions struct {
 	// Enforcement says which operations are executed.
 	Enforcement server.Enforcement
 	Guards      Guards
+	External    ExternalOptions
 	Log         *slog.Logger
+}
+
+// ExternalOptions say whom the server asks in turn; without an address a source is not asked.
+type ExternalOptions struct {
+	// ECB and Nominatim are addresses as in external.Options; Contact is whom they may write to.
+	ECB, Nominatim, Contact string
 }
 
 // instance is one running server's parts, from the connections up.
@@ -81,6 +89,7 @@ type instance struct {
 	results  *opcache.Cache
 	library  *persisted.Library
 	texts    *persisted.Automatic // nil: not supported
+	external *external.Sources
 	limits   server.Limits
 	tokens   *jwt.Verifier // nil: there is no identity provider
 	verifier *verifier.Verifier
@@ -175,11 +184,18 @@ func (i *instance) assemble() error {
 	if err != nil {
 		return err
 	}
+	i.external, err = external.New(external.Options{
+		Cache: i.cache, Policy: i.policy, Redis: i.redis, Service: i.options.Service, Log: i.options.Log,
+		ECB: i.options.External.ECB, Nominatim: i.options.External.Nominatim, Contact: i.options.External.Contact,
+	})
+	if err != nil {
+		return err
+	}
 	if err := i.guard(); err != nil {
 		return err
 	}
 	i.auth = i.newAuth()
-	i.root = resolvers.New(i.store, i.auth)
+	i.root = resolvers.New(i.store, i.auth, i.external)
 	i.schema = i.root.Schema()
 	i.compiler = operation.NewCompiler(operation.Options{
 		Schema: i.schema.Schema(), Policy: i.policy, Introspection: i.options.Introspection,
@@ -326,6 +342,9 @@ func (i *instance) close() {
 	if i.texts != nil {
 		i.texts.Close()
 	}
+	if i.external != nil {
+		i.external.Close()
+	}
 	if i.tokens != nil {
 		i.tokens.Close()
 	}
@@ -357,7 +376,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 
 // Policy reads the effective cache policy of the schema that is built in.
 func Policy() (*policy.Table, error) {
-	table, err := policy.Read(resolvers.New(nil, nil).Schema().Schema())
+	table, err := policy.Read(resolvers.New(nil, nil, nil).Schema().Schema())
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
