@@ -22,6 +22,7 @@ import (
 	"freshet/internal/command"
 	"freshet/internal/seed"
 	"freshet/internal/server"
+	"freshet/internal/tracing"
 )
 
 func main() {
@@ -118,6 +119,12 @@ func (p *program) bytes(to *int64, name string, value int64, usage string) cli.F
 
 func (p *program) span(to *time.Duration, name string, value time.Duration, usage string) cli.Flag {
 	return &cli.DurationFlag{Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage}
+}
+
+func (p *program) share(to *float64, name string, value float64, usage string) cli.Flag {
+	return &cli.FloatFlag{
+		Name: name, Sources: p.from(name), Destination: to, Value: value, Usage: usage, Validator: tracing.CheckSample,
+	}
 }
 
 func (p *program) yes(to *bool, name string, value bool, usage string) cli.Flag {
@@ -230,6 +237,11 @@ func (p *program) running(o *command.ServeOptions) []cli.Flag {
 	return []cli.Flag{
 		p.span(&o.DrainDelay, "drain-delay", 0, "how long to go on accepting requests, unready, when told to stop"),
 		p.span(&o.DrainTimeout, "drain-timeout", 15*time.Second, "time for running requests to finish when told to stop"),
+		checked(&cli.StringFlag{
+			Name: "otlp-endpoint", Sources: p.env("OTEL_EXPORTER_OTLP_ENDPOINT"), Destination: &o.TraceEndpoint,
+			Usage: "OpenTelemetry collector to send traces to, such as http://localhost:4318; empty: none",
+		}, tracing.CheckEndpoint),
+		p.share(&o.TraceSample, "trace-sample", 0.01, "share of requests to trace, from 0 to 1, where no caller has decided"),
 		checked(p.text(&p.logLevel, "log-level", "info", "debug, info, warn or error"),
 			func(text string) error { return new(slog.Level).UnmarshalText([]byte(text)) }),
 		checked(p.text(&p.logFormat, "log-format", "json", "json or text"), oneOf("json", "text")),

@@ -62,6 +62,8 @@ func (r *rig) clock() time.Time {
 	return r.now
 }
 
+func (r *rig) Stored(string, int) {}
+
 func (r *rig) Observe(_ context.Context, b Batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

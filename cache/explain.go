@@ -41,12 +41,15 @@ type Detail struct {
 	Bytes           int // of the value, as stored
 }
 
-// Statement is what a load asked of its source.
+// Statement is what a load asked of its source, or, without a Text, a reader of Redis.
 type Statement struct {
 	Text  string
 	Began time.Time
 	Took  time.Duration
 }
+
+// trip is what a reader under Explain notes of a round trip to Redis.
+func trip(began time.Time) Statement { return Statement{Began: began, Took: time.Since(began)} }
 
 type statementsKey struct{}
 

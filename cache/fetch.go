@@ -25,6 +25,7 @@ type fetch[K comparable, V any] struct {
 	loaded     int
 	roundTrips int
 	statements []Statement // of loads, if explained
+	trips      []Statement // of acquire, if explained
 }
 
 func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) *fetch[K, V] {
@@ -97,12 +98,16 @@ func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
 	locks := make([]*redis.StatusCmd, len(f.todo))
 	entries := make([]*redis.StringCmd, len(f.todo))
 	f.roundTrips++
+	began := time.Now()
 	ok = c.pipe(c.ctx, c.ReadBudget, func(p pipeliner) {
 		for i, key := range f.todo {
 			locks[i] = p.SetArgs(c.ctx, lockKey(f.names[key]), f.token, redis.SetArgs{Mode: "NX", Get: true, TTL: c.Lease})
 			entries[i] = p.Get(c.ctx, f.names[key])
 		}
 	})
+	if f.explained {
+		f.trips = append(f.trips, trip(began))
+	}
 	if !ok {
 		return nil, nil, false
 	}
@@ -210,7 +215,9 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 			spare = append(spare, name)
 			continue
 		}
-		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, e.append(nil, name), (ttl + k.Grace).Milliseconds()}})
+		raw := e.append(nil, name)
+		c.Observer.Stored(k.Name, len(raw))
+		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, raw, (ttl + k.Grace).Milliseconds()}})
 	}
 	if len(calls) > 0 {
 		c.scripts(c.ctx, fillScript, calls)

@@ -5,10 +5,12 @@ import (
 	"time"
 )
 
-// Observer is told of each batch once it has ended, on the reader's goroutine: it must be quick and safe for concurrent
+// Observer is told of what readers and loads do: of each batch once it has ended, on the reader's goroutine: it must be quick and safe for concurrent
 // use.
 type Observer interface {
 	Observe(ctx context.Context, b Batch)
+	// Stored is called for each entry of a kind on its way to Redis, with its size in bytes.
+	Stored(kind string, size int)
 }
 
 // Batch is what one read of several keys of a kind came to.
@@ -28,11 +30,14 @@ type Batch struct {
 	Stale int
 	// Early is how many hits had their entry refreshed in the background before it expires.
 	Early int
-	// RoundTrips to Redis that the reader waited for.
+	// RoundTrips to Redis that the reader waited for; Bytes came with them.
 	RoundTrips int
-	// Details of each key and Statements that loads asked of the source, for readers under Explain.
+	Bytes      int
+	// Details of each key, Statements that loads asked of the source and the Trips to Redis before it was asked, for
+	// readers under Explain.
 	Details    []Detail
 	Statements []Statement
+	Trips      []Statement
 	// Took is the whole of it.
 	Took time.Duration
 	// Err is why the read failed, if it did. Faults of the cache are not failures.
@@ -81,3 +86,4 @@ func (b *Batch) miss(why Reason, n int) {
 type nobody struct{}
 
 func (nobody) Observe(context.Context, Batch) {}
+func (nobody) Stored(string, int)             {}

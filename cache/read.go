@@ -186,11 +186,15 @@ func (r *read[K, V]) get(ctx context.Context, allowed bool) ([]*redis.StringCmd,
 	left := r.left // which may be another when a round trip begins that this reader no longer waits for
 	replies := make([]*redis.StringCmd, len(left))
 	r.batch.RoundTrips++
+	began := time.Now()
 	ok := r.kind.cache.pipe(ctx, r.kind.cache.ReadBudget, func(p pipeliner) {
 		for i, key := range left {
 			replies[i] = p.Get(ctx, r.names[key])
 		}
 	})
+	if r.why != nil {
+		r.batch.Trips = append(r.batch.Trips, trip(began))
+	}
 	return replies, ok
 }
 
@@ -201,6 +205,7 @@ func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64, at look
 		r.missed(key, absent, nil)
 		return absent
 	}
+	r.batch.Bytes += len(raw)
 	e, why := r.kind.open(r.names[key], raw, at)
 	var value V
 	if why == "" {
@@ -327,6 +332,7 @@ func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	r.batch.LoadTook += time.Since(start)
 	r.batch.RoundTrips += f.roundTrips
 	r.batch.Statements = append(r.batch.Statements, f.statements...)
+	r.batch.Trips = append(r.batch.Trips, f.trips...)
 	if err != nil {
 		return err
 	}

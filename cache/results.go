@@ -124,7 +124,11 @@ func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Re
 	}
 	var reply *redis.StringCmd
 	b.RoundTrips++
+	began := time.Now()
 	ok := r.cache.pipe(ctx, r.cache.ReadBudget, func(p pipeliner) { reply = p.Get(ctx, name) })
+	if explains(ctx) {
+		b.Trips = append(b.Trips, trip(began))
+	}
 	if !ok {
 		return nil, unavailable
 	}
@@ -132,6 +136,7 @@ func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Re
 	if err != nil {
 		return nil, absent
 	}
+	b.Bytes += len(raw)
 	return r.open(name, raw, at)
 }
 
@@ -274,6 +279,7 @@ func (r *Results) keep(name string, e entry, ttl time.Duration) *Result {
 	one := &Result{entry: e, Value: value, hashes: r.cache.Freshness.hashes(e.tags, nil)}
 	r.keepLocal(name, one)
 	raw := e.append(nil, name)
+	r.cache.Observer.Stored(r.Name, len(raw))
 	r.cache.work.Go(func() {
 		r.cache.pipe(r.cache.ctx, r.cache.WriteBudget, func(p pipeliner) { p.Set(r.cache.ctx, name, raw, ttl) })
 	})

@@ -92,6 +92,8 @@ func (r *rig) committed(ctx context.Context) error {
 }
 
 // The rig is the cache's observer.
+func (r *rig) Stored(string, int) {}
+
 func (r *rig) Observe(_ context.Context, b cache.Batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"internal/playground": 0,
 	"internal/clientaddr": 0,
 	"internal/jwt":        0,
+	"internal/tracing":    0,
 	"graph":               1,
 	"internal/changelog":  1,
 	"internal/inspect":    1,

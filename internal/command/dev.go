@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/uptrace/bun"
 
 	"freshet/internal/devenv"
@@ -32,7 +31,7 @@ const device = "freshet dev"
 
 // Dev serves from a private PostgreSQL and a private Redis, with demo data, until ctx ends.
 func Dev(ctx context.Context, o DevOptions) (err error) {
-	redis.SetLogger(redisLog{o.Serve.Log})
+	takeLogs(o.Serve.Log)
 	if err := requireFree(o.Serve.Addr); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ import (
 	"freshet/internal/policy"
 	"freshet/internal/server"
 	"freshet/internal/store"
+	"freshet/internal/tracing"
 	"freshet/internal/verifier"
 	"freshet/models"
 	"freshet/resolvers"
@@ -63,7 +64,11 @@ type ServeOptions struct {
 	Enforcement server.Enforcement
 	Guards      Guards
 	External    ExternalOptions
-	Log         *slog.Logger
+	// TraceEndpoint is the base address of an OpenTelemetry collector, and TraceSample the share of requests that are
+	// traced; empty: none.
+	TraceEndpoint string
+	TraceSample   float64
+	Log           *slog.Logger
 }
 
 // ExternalOptions say whom the server asks in turn; without an address a source is not asked.
@@ -96,6 +101,7 @@ type instance struct {
 	registry *prometheus.Registry
 	history  history
 	started  time.Time
+	tracer   *tracing.Tracer // nil: no traces
 
 	background context.Context
 	stop       context.CancelFunc // ends background
@@ -118,6 +124,11 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 		return nil, err
 	}
 	if i.logDB, err = store.Open(o.DatabaseURL, logConns); err != nil {
+		return nil, err
+	}
+	if i.tracer, err = tracing.New(ctx, tracing.Options{
+		Endpoint: o.TraceEndpoint, Sample: o.TraceSample, Service: o.Service, Instance: o.Name,
+	}); err != nil {
 		return nil, err
 	}
 	if i.redis, err = openRedis(o.RedisURL, o.RedisConns); err != nil {
@@ -173,6 +184,9 @@ func (i *instance) assemble() error {
 		Log: i.node.Stats, Verifier: i.verifier.Stats, CacheAvailable: i.cache.Available, Database: i.db.DB.Stats, Redis: i.redis.PoolStats,
 	})
 	if err != nil {
+		return err
+	}
+	if err := server.RegisterRedis(i.registry, i.redis); err != nil {
 		return err
 	}
 	if i.policy, err = Policy(); err != nil {
@@ -264,6 +278,7 @@ func (i *instance) serverOptions() server.Options {
 		Response:       i.root.WithLoaders,
 		RootField:      i.root.WithMutationLoaders,
 		Ready:          i.ready,
+		Tracer:         i.tracer,
 		Log:            i.options.Log,
 		Registry:       i.registry,
 		Origins:        i.options.Origins,
@@ -348,6 +363,7 @@ func (i *instance) close() {
 	if i.tokens != nil {
 		i.tokens.Close()
 	}
+	i.endTraces()
 	for _, db := range []*bun.DB{i.db, i.logDB} {
 		if db != nil {
 			db.Close()
@@ -358,9 +374,19 @@ func (i *instance) close() {
 	}
 }
 
+// endTraces sends the last spans, if the collector takes them soon.
+func (i *instance) endTraces() {
+	const patience = 2 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := i.tracer.Close(ctx); err != nil {
+		i.options.Log.Warn("the last spans were not sent", "error", err)
+	}
+}
+
 // Serve runs an instance until ctx ends, and drains it.
 func Serve(ctx context.Context, o ServeOptions) error {
-	redis.SetLogger(redisLog{o.Log})
+	takeLogs(o.Log)
 	i, err := newInstance(ctx, o)
 	if err != nil {
 		return err

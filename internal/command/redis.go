@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+	"go.opentelemetry.io/otel"
 )
 
 // openRedis makes a client for a redis:// or rediss:// URL. It does not connect: Redis may be away.
@@ -30,6 +31,12 @@ func openRedis(url string, conns int) (redis.UniversalClient, error) {
 	// A feature of managed Redis that costs a handshake command elsewhere.
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
+}
+
+// takeLogs has libraries that log for the whole process do so here.
+func takeLogs(log *slog.Logger) {
+	redis.SetLogger(redisLog{log})
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("spans were not sent", "error", err) }))
 }
 
 // redisLog passes what go-redis has to say to the server's log: it would write lines of its own form to standard error.

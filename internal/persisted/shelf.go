@@ -44,6 +44,15 @@ func (e *Entry) Used(app, build string) {
 	e.alone.Add(1)
 }
 
+// In tells whether a build lists it, by what a client calls itself and the build.
+func (e *Entry) In(app, build string) bool {
+	_, ok := e.builds[build]
+	return ok && app == e.App
+}
+
+// Label is the operation's name, or its id where it has none.
+func (e *Entry) Label() string { return cmp.Or(e.Operation.Name, e.ID) }
+
 // requests is how often it was asked for, as far as this instance knows.
 func (e *Entry) requests() int64 {
 	n := e.before + e.alone.Load()

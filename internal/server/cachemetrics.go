@@ -17,16 +17,19 @@ type CacheMetrics struct {
 	roundTrips   *prometheus.CounterVec
 	stale        *prometheus.CounterVec
 	early        *prometheus.CounterVec
+	readBytes    *prometheus.CounterVec
+	entryBytes   *prometheus.HistogramVec
 	batchSeconds *prometheus.HistogramVec
 	loadSeconds  *prometheus.HistogramVec
 
 	kinds memo[string, *cacheKindMetrics]
+	sizes memo[string, prometheus.Observer]
 }
 
 // cacheKindMetrics are those of one kind that each batch counts.
 type cacheKindMetrics struct {
-	local, redis, roundTrips prometheus.Counter
-	seconds                  prometheus.Observer
+	local, redis, roundTrips, bytes prometheus.Counter
+	seconds                         prometheus.Observer
 }
 
 var _ cache.Observer = (*CacheMetrics)(nil)
@@ -47,18 +50,28 @@ func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
 		roundTrips: counter("freshet_cache_round_trips_total", "Round trips to Redis that readers waited for.", "kind"),
 		stale: counter("freshet_cache_stale_served_total",
 			"Keys answered with what had expired or could not be proved fresh, because the source failed.", "kind"),
-		early:        counter("freshet_cache_early_refreshes_total", "Hits refreshed in the background before their end.", "kind"),
+		early:     counter("freshet_cache_early_refreshes_total", "Hits refreshed in the background before their end.", "kind"),
+		readBytes: counter("freshet_cache_read_bytes_total", "Bytes of entries that came from Redis.", "kind"),
+		entryBytes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "freshet_cache_entry_bytes", Help: "Sizes of entries on their way to Redis.",
+			Buckets: prometheus.ExponentialBuckets(64, 4, 8), // to 1 MiB
+		}, []string{"kind"}),
 		batchSeconds: histogram("freshet_cache_batch_duration_seconds", "Reads of a batch of keys, from wherever they came."),
 		loadSeconds:  histogram("freshet_cache_load_duration_seconds", "Reads from the source in batches that needed it."),
 	}
 	m.kinds.make = func(kind string) *cacheKindMetrics {
 		return &cacheKindMetrics{
 			local: m.hits.WithLabelValues(kind, "local"), redis: m.hits.WithLabelValues(kind, "redis"),
-			roundTrips: m.roundTrips.WithLabelValues(kind), seconds: m.batchSeconds.WithLabelValues(kind),
+			roundTrips: m.roundTrips.WithLabelValues(kind), bytes: m.readBytes.WithLabelValues(kind), seconds: m.batchSeconds.WithLabelValues(kind),
 		}
 	}
-	return m, register(registry, m.hits, m.misses, m.loads, m.roundTrips, m.stale, m.early, m.batchSeconds, m.loadSeconds)
+	m.sizes.make = func(kind string) prometheus.Observer { return m.entryBytes.WithLabelValues(kind) }
+	return m, register(registry, m.hits, m.misses, m.loads, m.roundTrips, m.stale, m.early, m.readBytes, m.entryBytes,
+		m.batchSeconds, m.loadSeconds)
 }
+
+// Stored counts an entry on its way to Redis.
+func (m *CacheMetrics) Stored(kind string, size int) { m.sizes.get(kind).Observe(float64(size)) }
 
 // Observe counts a batch, and notes in the request's record that its response will be stale in part.
 func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
@@ -71,6 +84,7 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	}
 	if b.Details != nil { // somebody asks
 		inspect.From(ctx).Read(b)
+		traceBatch(ctx, b)
 	}
 	of := m.kinds.get(b.Kind)
 	of.local.Add(float64(b.LocalHits))
@@ -85,6 +99,7 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 		m.loads.WithLabelValues(b.Kind, "ok").Add(float64(b.Loaded))
 	}
 	of.roundTrips.Add(float64(b.RoundTrips))
+	of.bytes.Add(float64(b.Bytes))
 	of.seconds.Observe(b.Took.Seconds())
 	if b.LoadTook > 0 {
 		m.loadSeconds.WithLabelValues(b.Kind).Observe(b.LoadTook.Seconds())

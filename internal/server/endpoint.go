@@ -89,6 +89,10 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.errors.refuse(w, r, err)
 	}
 	e.metrics.operation(rec.kind, rec.outcome, time.Since(rec.started))
+	e.metrics.uses.count(rec.use, rec.outcome)
+	if counter := e.metrics.results[rec.result]; counter != nil {
+		counter.Inc()
+	}
 }
 
 // answer has written nothing if it returns an error.
@@ -113,6 +117,7 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request, rec *record) e
 		return err
 	}
 	describe(rec, p.operation)
+	rec.use = useOf(p.entry, r.Header)
 	if !mayQuery(r.Method, string(p.operation.Type)) {
 		return onlyByPost()
 	}
@@ -148,7 +153,9 @@ func (e *endpoint) respond(w http.ResponseWriter, r *http.Request, as media, p *
 func (e *endpoint) result(
 	ctx context.Context, p *prepared, viewer *models.Viewer, wish wish, gzip bool,
 ) (*opcache.Answer, *graphql.Response, error) {
+	rec := recordOf(ctx)
 	key, shared := e.key(p, viewer)
+	rec.result = resultOf(shared, wish)
 	if shared && !key.Private {
 		viewer = nil // what all may share can't depend on who asked first
 	}
@@ -158,10 +165,11 @@ func (e *endpoint) result(
 			if a.Early() {
 				e.refresh(key, making)
 			}
+			rec.result = resultHit
 			return a, nil, nil
 		}
 	}
-	if err := e.limits.execution(recordOf(ctx), p); err != nil {
+	if err := e.limits.execution(rec, p); err != nil {
 		return nil, nil, err
 	}
 	if !shared || wish == wishNoStore {
@@ -179,6 +187,17 @@ func (e *endpoint) result(
 		return nil, nil, ctx.Err()
 	}
 	return making.result(ctx)
+}
+
+// resultOf is what becomes of a result that no cache answers.
+func resultOf(shared bool, wish wish) string {
+	switch {
+	case !shared:
+		return resultUncacheable
+	case wish != wishAny:
+		return resultBypassed
+	}
+	return resultMade
 }
 
 // key names the result that viewer may be given; false if none is kept.

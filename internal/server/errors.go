@@ -85,6 +85,9 @@ func (p *presenter) present(ctx context.Context, err error) *gqlerror.Error {
 	if id := recordOf(ctx).id; id != "" {
 		extensions["requestId"] = id
 	}
+	if id := recordOf(ctx).trace; id != "" {
+		extensions["traceId"] = id
+	}
 	path := located.Path
 	if public.argument != "" {
 		extensions["argument"] = public.argument
@@ -183,6 +186,9 @@ func (p *presenter) record(ctx context.Context, public shown, located *gqlerror.
 		slog.String("request", rec.id),
 		slog.String("code", string(public.code)),
 		slog.String("operation", shorten(rec.operation)),
+	}
+	if rec.trace != "" {
+		attrs = append(attrs, slog.String("trace", rec.trace))
 	}
 	if len(located.Path) > 0 {
 		attrs = append(attrs, slog.String("path", located.Path.String()))

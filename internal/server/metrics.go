@@ -21,6 +21,14 @@ const (
 	outcomeRefused = "refused" // no data
 )
 
+// What becomes of whole results.
+const (
+	resultHit         = "hit"
+	resultMade        = "made"
+	resultBypassed    = "bypassed"
+	resultUncacheable = "uncacheable"
+)
+
 // metrics has labels of few values only: none that a client can choose freely.
 type metrics struct {
 	registry         *prometheus.Registry
@@ -30,6 +38,8 @@ type metrics struct {
 	operationSeconds *prometheus.HistogramVec
 	errors           *prometheus.CounterVec
 	persisted        *prometheus.CounterVec
+	uses             *useMetrics
+	results          map[string]prometheus.Counter // never changes
 
 	routes memo[string, *routeMetrics]
 	kinds  memo[[2]string, kindMetrics]
@@ -61,6 +71,15 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 			Help: "Requests about persisted operations: registered (a text), unregistered (a hash), unknown (an id), unlisted (an operation), refused (by enforcement).",
 		}, []string{"result"}),
 	}
+	m.uses = newUseMetrics()
+	results := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "freshet_results_total",
+		Help: "Operations by what became of their whole result: hit, made (none was kept), bypassed (by request), uncacheable.",
+	}, []string{"outcome"})
+	m.results = make(map[string]prometheus.Counter)
+	for _, outcome := range []string{resultHit, resultMade, resultBypassed, resultUncacheable} {
+		m.results[outcome] = results.WithLabelValues(outcome)
+	}
 	m.routes.make = func(route string) *routeMetrics {
 		return &routeMetrics{
 			seconds: m.requestSeconds.WithLabelValues(route),
@@ -72,7 +91,7 @@ func newMetrics(registry *prometheus.Registry) (*metrics, error) {
 	m.kinds.make = func(key [2]string) kindMetrics {
 		return kindMetrics{m.operations.WithLabelValues(key[0], key[1]), m.operationSeconds.WithLabelValues(key[0])}
 	}
-	return m, register(registry, m.requests, m.requestSeconds, m.operations, m.operationSeconds, m.errors, m.persisted,
+	return m, register(registry, m.requests, m.requestSeconds, m.operations, m.operationSeconds, m.errors, m.persisted, m.uses, results,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 

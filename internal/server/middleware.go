@@ -35,12 +35,16 @@ func (s *Server) handler() (http.Handler, error) {
 		s.limitTime, // before anything that may wait
 		func(next http.Handler) http.Handler { return compress(next) }, // around all that writes bodies
 	)
-	graphql := chain(s.endpoint, // which compresses, and limits the time of, what it executes: a stored result needs neither
+	around := []middleware{
 		s.refuseCrossSite, // costs nothing, so before the token is looked up
 		s.limitAddress,    // costs a fraction of what it spares, looking tokens up included
 		s.authenticate,    // before the body is read
 		s.limitViewer,     // knows who that is
-	)
+	}
+	if s.options.Tracer != nil {
+		around = append([]middleware{s.trace}, around...) // first: looking the token up is part of the operation
+	}
+	graphql := chain(s.endpoint, around...)                                                 // compresses, and limits the time of, what it executes: a stored result needs neither
 	events := chain(http.HandlerFunc(s.watch), identify, s.refuseCrossSite, s.authenticate) // a stream has no end to compress or wait for
 	return chain(s.split(named("/graphql", graphql), named(eventsPath, events), others),
 		s.observe,   // first: all below logs with the request's id, and it sees what really leaves, whoever wrote it
@@ -124,6 +128,9 @@ func (s *Server) account(rec *record, r *http.Request) {
 	}
 	if rec.operation != "" {
 		attrs = append(attrs, slog.String("operation", shorten(rec.operation)))
+	}
+	if rec.trace != "" {
+		attrs = append(attrs, slog.String("trace", rec.trace))
 	}
 	if rec.code != "" {
 		attrs = append(attrs, slog.String("code", rec.code))

@@ -163,5 +163,5 @@ func (p *preparer) document(text string) (*operation.Document, gqlerror.List) {
 }
 
 func describe(rec *record, op *operation.Operation) {
-	rec.operation, rec.kind = op.Name, string(op.Type)
+	rec.operation, rec.kind, rec.asked = op.Name, string(op.Type), op
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/internal/operation"
 	"freshet/models"
 )
 
@@ -18,12 +19,16 @@ type record struct {
 	context.Context
 	http.ResponseWriter
 	started   time.Time
-	id        string         // empty before identify
-	route     string         // pattern of the route, for labels: few values
-	operation string         // name of the GraphQL operation, as the client chose it
+	id        string // empty before identify
+	route     string // pattern of the route, for labels: few values
+	operation string // name of the GraphQL operation, as the client chose it
+	asked     *operation.Operation
+	trace     string         // id of the trace; empty if requests are not traced
 	kind      string         // query, mutation, or unknown
 	outcome   string         // ok, errors (beside data) or refused; empty where no GraphQL was asked
 	code      string         // extensions.code of a request that was refused as a whole
+	result    string         // what became of the whole result; empty if the request did not get that far
+	use       use            // what was asked for, and by which build
 	viewer    *models.Viewer // whose token the request has; nil for nobody
 	address   uint64         // clientaddr.Key of where it came from
 	// stale is set by any goroutine that reads for the request: part of the response could not be proved fresh.

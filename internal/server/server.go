@@ -14,6 +14,7 @@ import (
 
 	"freshet/internal/opcache"
 	"freshet/internal/operation"
+	"freshet/internal/tracing"
 	"freshet/models"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -53,6 +54,8 @@ type Options struct {
 	Playground http.Handler
 	// Caches serves what the playground's cache pages ask for. Nil leaves it out; so does a nil Playground.
 	Caches *Caches
+	// Tracer traces GraphQL requests. Nil traces none.
+	Tracer *tracing.Tracer
 	// Log gets a line for each error, and for each request: at debug level for those that went well and quickly.
 	// slog.Default if nil.
 	Log *slog.Logger

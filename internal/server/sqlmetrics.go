@@ -42,6 +42,7 @@ func (m *SQLMetrics) AfterQuery(ctx context.Context, e *bun.QueryEvent) {
 	stated := cache.Statement{Text: e.Query, Began: e.StartTime, Took: took}
 	cache.Stated(ctx, stated)
 	inspect.From(ctx).Stated(stated)
+	traceStatement(ctx, stated)
 	outcome := "ok"
 	if e.Err != nil {
 		outcome = "error"
