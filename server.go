@@ -173,6 +173,8 @@ func (p *program) serving(o *command.ServeOptions, open bool) []cli.Flag {
 func (p *program) connecting(o *command.ServeOptions) []cli.Flag {
 	return []cli.Flag{
 		p.text(&o.Addr, "addr", ":8080", "address to listen on"),
+		p.text(&o.LogDatabaseURL, "log-database-url", "",
+			"the same database for the change log, past a pooler in transaction mode; empty: --database-url"),
 		p.text(&o.Service, "service", "freshet", "begins every key in Redis; one for each database"),
 		p.text(&o.Name, "name", "", "of this instance, for operators"),
 		p.number(&o.DatabaseConns, "database-conns", 20, "connections to PostgreSQL at most; 5 more follow the change log"),

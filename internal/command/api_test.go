@@ -54,12 +54,16 @@ func (w *world) service() string {
 
 func (w *world) start() *api { return w.startWith(func(*ServeOptions) {}) }
 
-func (w *world) startWith(change func(*ServeOptions)) *api {
-	w.t.Helper()
-	o := ServeOptions{
+func (w *world) options() ServeOptions {
+	return ServeOptions{
 		Addr: "127.0.0.1:0", DatabaseURL: w.database, DatabaseConns: 8, RedisURL: w.redis, RedisConns: 8,
 		Service: w.service(), Log: slog.New(slog.DiscardHandler), Introspection: true, Automatic: true,
 	}
+}
+
+func (w *world) startWith(change func(*ServeOptions)) *api {
+	w.t.Helper()
+	o := w.options()
 	change(&o)
 	i, err := newInstance(w.t.Context(), o)
 	if err != nil {

@@ -72,6 +72,25 @@ func requireSchema(ctx context.Context, db *bun.DB) error {
 	return nil
 }
 
+// requireSame refuses a change log that is another database's: its positions would prove nothing of what the store reads.
+func requireSame(ctx context.Context, store, log *bun.DB) error {
+	if err := requireReachable(ctx, log); err != nil {
+		return fmt.Errorf("the change log's %w", err)
+	}
+	var found [2]string
+	for n, db := range []*bun.DB{store, log} {
+		err := db.QueryRowContext(ctx, `SELECT concat_ws('/', s.system_identifier, d.oid, pg_is_in_recovery())
+			FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()`).Scan(&found[n])
+		if err != nil {
+			return fmt.Errorf("ask PostgreSQL which database it is: %w", err)
+		}
+	}
+	if found[0] != found[1] {
+		return errors.New("--log-database-url leads to another database than --database-url")
+	}
+	return nil
+}
+
 // MigrateUp applies the migrations that are missing.
 func MigrateUp(ctx context.Context, url string, out io.Writer) error {
 	return withReachable(ctx, url, func(db *bun.DB) error {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,8 +43,10 @@ type ServeOptions struct {
 	Addr          string
 	DatabaseURL   string
 	DatabaseConns int
-	RedisURL      string
-	RedisConns    int
+	// LogDatabaseURL leads the change log past a pooler: it needs sessions of its own. Default: DatabaseURL.
+	LogDatabaseURL string
+	RedisURL       string
+	RedisConns     int
 	// Service begins every key in Redis and names the change log's channels: one for each database.
 	Service string
 	// Name of this instance, for operators. Default: a random one.
@@ -123,7 +126,7 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 	if i.db, err = store.Open(o.DatabaseURL, o.DatabaseConns); err != nil {
 		return nil, err
 	}
-	if i.logDB, err = store.Open(o.DatabaseURL, logConns); err != nil {
+	if i.logDB, err = store.Open(cmp.Or(o.LogDatabaseURL, o.DatabaseURL), logConns); err != nil {
 		return nil, err
 	}
 	if i.tracer, err = tracing.New(ctx, tracing.Options{
@@ -136,6 +139,11 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 	}
 	if err := requireSchema(ctx, i.db); err != nil {
 		return nil, err
+	}
+	if o.LogDatabaseURL != "" {
+		if err := requireSame(ctx, i.db, i.logDB); err != nil {
+			return nil, err
+		}
 	}
 	if err := i.assemble(); err != nil {
 		return nil, err

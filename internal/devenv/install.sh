@@ -23,6 +23,10 @@ has_chrome() {
         exists "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" /Applications/Chromium.app/Contents/MacOS/Chromium
 }
 
+has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
+
+has_pgbouncer() { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
+
 # The race detector needs a C compiler, and the headers of libc to link with.
 has_compiler() {
     has cc || has gcc || has clang || return 1
@@ -38,6 +42,9 @@ missing() {
     has node || echo "$4"
     has npm || echo "$5"
     has_chrome || echo "$6"
+    has_nginx || echo "$7"
+    has_pgbouncer || echo "$8"
+    has promtool || echo "$9"
 }
 
 give_up() {
@@ -46,7 +53,7 @@ give_up() {
 }
 
 install_debian() {
-    packages=$(missing postgresql redis-server "gcc libc6-dev" nodejs npm chromium | xargs)
+    packages=$(missing postgresql redis-server "gcc libc6-dev" nodejs npm chromium nginx-light pgbouncer prometheus | xargs)
     [ -n "$packages" ] || return 0
     advice="Install what is missing with: apt-get install $packages"
     root=
@@ -76,17 +83,26 @@ fi
 mkdir -p "${cluster%/*}"
 echo 'create_main_cluster = false' >"$cluster"
 had_redis=$(command -v redis-server || true)
+had_nginx=$(ls /etc/init.d/nginx 2>/dev/null || true)
+had_pgbouncer=$(ls /etc/init.d/pgbouncer 2>/dev/null || true)
+had_prometheus=$(ls /etc/init.d/prometheus 2>/dev/null || true)
 apt-get update -qq </dev/null || echo "The package lists could not be renewed, trying with the old ones" >&2
 apt-get install -q -y -o Dpkg::Use-Pty=0 --no-install-recommends "$@" </dev/null
 # Nor should it start with the machine from now on. One that was there before is none of our business.
-if [ -z "$had_redis" ] && [ -e /etc/init.d/redis-server ]; then
-    update-rc.d redis-server disable || true # for systemd too
-fi
+quiet() {
+    if [ -z "$2" ] && [ -e "/etc/init.d/$1" ]; then
+        update-rc.d "$1" disable || true # for systemd too
+    fi
+}
+quiet redis-server "$had_redis"
+quiet nginx "$had_nginx"
+quiet pgbouncer "$had_pgbouncer"
+quiet prometheus "$had_prometheus"
 ROOT
 }
 
 install_macos() {
-    packages=$(missing postgresql@17 redis "" node "" "" | xargs)
+    packages=$(missing postgresql@17 redis "" node "" "" nginx pgbouncer prometheus | xargs)
     casks=
     if [ "$goal" = test ]; then
         has_compiler || give_up "Install a C compiler with: xcode-select --install"
@@ -106,6 +122,6 @@ if has apt-get; then
 elif [ "$(uname)" = Darwin ]; then
     install_macos
 else
-    absent=$(missing "PostgreSQL 15 or newer," "Redis 7 or newer," "a C compiler," "Node.js," "npm," "Chromium," | xargs)
+    absent=$(missing "PostgreSQL 15 or newer," "Redis 7 or newer," "a C compiler," "Node.js," "npm," "Chromium," "nginx," "PgBouncer," "Prometheus (promtool)," | xargs)
     [ -z "$absent" ] || give_up "Install with this system's package manager: ${absent%,}"
 fi

@@ -1,0 +1,144 @@
+package deploy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tool is a program that `make tools` installs.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
+		if path := filepath.Join(dir, name); exec.Command(path, "-v").Run() == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is not installed: run make tools", name)
+	return ""
+}
+
+// checkNginx has nginx read a configuration, with its files in a directory of the test's.
+func checkNginx(t *testing.T, dir string) func(text string) error {
+	binary := tool(t, "nginx")
+	return func(text string) error {
+		file := filepath.Join(dir, "nginx.conf")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return err
+		}
+		if out, err := exec.Command(binary, "-t", "-q", "-e", "/dev/stderr", "-p", dir, "-c", file).CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+}
+
+// local leads the balancer to servers of the test's own, on a port of its own.
+func local(t *testing.T, dir, port, one, two string) string {
+	t.Helper()
+	text := read(t, "nginx.conf")
+	for old, with := range map[string]string{
+		"listen 80;": "listen 127.0.0.1:" + port + ";", "freshet-1:8080": one, "freshet-2:8080": two, "worker_processes auto;": "worker_processes 1;\ndaemon off;\nmaster_process off;",
+	} {
+		text = replaced(t, text, old, with)
+	}
+	return strings.ReplaceAll(text, "/tmp/", dir+"/")
+}
+
+func TestNginx_Configuration(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	wantValid(t, local(t, dir, "8080", "127.0.0.1:1", "127.0.0.1:2"), checkNginx(t, dir),
+		[2]string{"least_conn;", "least_con;"},
+		[2]string{"keepalive 64;", "keepalive many;"},
+		[2]string{"proxy_pass http://freshet;", "proxy_pass http://freshed;"},
+		[2]string{"server_tokens off;", "server_tokens off"},
+	)
+}
+
+// What instances get, and what strangers don't.
+func TestNginx_Balances(t *testing.T) {
+	t.Parallel()
+	var seen http.Header
+	alive := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = r.Header.Clone()
+		io.WriteString(w, "fresh "+r.URL.Path)
+	}))
+	defer alive.Close()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close() // an instance that has stopped
+	base := balance(t, strings.TrimPrefix(alive.URL, "http://"), gone.Addr().String())
+	for range 4 {
+		req, _ := http.NewRequest("POST", base+"/graphql", strings.NewReader("{}"))
+		req.Header.Set("X-Forwarded-For", "1.2.3.4")
+		req.Header.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+		if status, body := answer(t, req); status != 200 || body != "fresh /graphql" {
+			t.Errorf("POST with one instance gone: got %d %q, want the other's answer", status, body)
+		}
+		if seen.Get("X-Forwarded-For") != "127.0.0.1" || seen.Get("Traceparent") != "" || seen.Get("X-Request-Id") == "" {
+			t.Errorf("headers: got %v, want the client's address, an id, and no trace of a stranger's", seen)
+		}
+	}
+	for _, path := range []string{"/metrics", "/livez", "/readyz", "/", "/graphql/x", "//metrics"} {
+		req, _ := http.NewRequest("GET", base+path, nil)
+		if status, body := answer(t, req); status != 404 {
+			t.Errorf("%s: got %d %q, want 404", path, status, body)
+		}
+	}
+}
+
+// balance runs nginx in front of two addresses.
+func balance(t *testing.T, one, two string) (url string) {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(free.Addr().String())
+	free.Close()
+	dir := t.TempDir()
+	if err := checkNginx(t, dir)(local(t, dir, port, one, two)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(tool(t, "nginx"), "-e", "/dev/stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if conn, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
+			conn.Close()
+			return "http://127.0.0.1:" + port
+		}
+	}
+	t.Fatal("nginx did not start")
+	return ""
+}
+
+func answer(t *testing.T, req *http.Request) (status int, body string) {
+	t.Helper()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
