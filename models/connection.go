@@ -27,4 +27,6 @@ type (
 	PostEdge          = Edge[Post]
 	ProfileConnection = Connection[Profile]
 	ProfileEdge       = Edge[Profile]
+	ProductConnection = Connection[Product]
+	ProductEdge       = Edge[Product]
 )

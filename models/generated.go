@@ -20,6 +20,28 @@ type ConfigValueInput struct {
 	Value string `json:"value"`
 }
 
+// A new product.
+type CreateProductInput struct {
+	// 1 to 200 characters.
+	Name string `json:"name"`
+	// Up to 5,000 characters.
+	Description string `json:"description"`
+	// A code of the dictionary `PRODUCT_CATEGORIES`.
+	Category string `json:"category"`
+	// At least 0, at most 999999999.99, with at most two decimals.
+	Price decimal.Decimal `json:"price"`
+	// ISO 4217 code.
+	Currency string `json:"currency"`
+}
+
+// What `createProduct` did.
+type CreateProductPayload struct {
+	// The product as it was added. Null if refused.
+	Product *Product `json:"product,omitempty"`
+	// Why it was refused; empty if it was not.
+	UserErrors []*UserError `json:"userErrors"`
+}
+
 // Which post to delete.
 type DeletePostInput struct {
 	// One of the viewer's posts.
@@ -30,6 +52,20 @@ type DeletePostInput struct {
 type DeletePostPayload struct {
 	// The post that is gone. Null if refused.
 	DeletedPostID *ID `json:"deletedPostId,omitempty"`
+	// Why it was refused; empty if it was not.
+	UserErrors []*UserError `json:"userErrors"`
+}
+
+// Which product to delete.
+type DeleteProductInput struct {
+	// A product.
+	ProductID ID `json:"productId"`
+}
+
+// What `deleteProduct` did.
+type DeleteProductPayload struct {
+	// The product that is gone. Null if refused.
+	DeletedProductID *ID `json:"deletedProductId,omitempty"`
 	// Why it was refused; empty if it was not.
 	UserErrors []*UserError `json:"userErrors"`
 }
@@ -113,6 +149,16 @@ type LikePayload struct {
 	UserErrors []*UserError `json:"userErrors"`
 }
 
+// One product to buy.
+type OrderLineInput struct {
+	// Which one.
+	ProductID ID `json:"productId"`
+	// 1 to 100.
+	Quantity int `json:"quantity"`
+	// What the buyer was shown that one costs: if it is another price by now, the order is refused.
+	Price decimal.Decimal `json:"price"`
+}
+
 // Where a page stands in its list.
 type PageInfo struct {
 	// Whether the list goes on behind this page.
@@ -139,6 +185,23 @@ type Place struct {
 	Type string `json:"type"`
 	// What has to be shown with the place, by its source's licence.
 	Attribution string `json:"attribution"`
+}
+
+// What to buy.
+type PlaceOrderInput struct {
+	// Made up by the client for this order, 1 to 100 characters: a request that is sent again with it does not buy again. A
+	// refused order does not use it up.
+	IdempotencyKey string `json:"idempotencyKey"`
+	// 1 to 50 lines, each product once.
+	Lines []*OrderLineInput `json:"lines"`
+}
+
+// What `placeOrder` did.
+type PlaceOrderPayload struct {
+	// The order. Null if refused.
+	Order *Order `json:"order,omitempty"`
+	// Why it was refused; empty if it was not.
+	UserErrors []*UserError `json:"userErrors"`
 }
 
 // The next version of a platform's configuration, whole.
@@ -193,6 +256,24 @@ type RevokeSessionInput struct {
 type RevokeSessionPayload struct {
 	// The session that ended. Null if refused.
 	EndedSessionID *ID `json:"endedSessionId,omitempty"`
+	// Why it was refused; empty if it was not.
+	UserErrors []*UserError `json:"userErrors"`
+}
+
+// An entry to add or to rename.
+type SaveDictionaryEntryInput struct {
+	// Which dictionary.
+	Dictionary DictionaryName `json:"dictionary"`
+	// Its code, in the dictionary's form.
+	Code string `json:"code"`
+	// 1 to 100 characters.
+	Name string `json:"name"`
+}
+
+// What `saveDictionaryEntry` did.
+type SaveDictionaryEntryPayload struct {
+	// The version that is current now. Null if refused.
+	Dictionary *Dictionary `json:"dictionary,omitempty"`
 	// Why it was refused; empty if it was not.
 	UserErrors []*UserError `json:"userErrors"`
 }
@@ -269,6 +350,30 @@ type UnlikeInput struct {
 type UnlikePayload struct {
 	// The post as it is now. Null if refused.
 	Post *Post `json:"post,omitempty"`
+	// Why it was refused; empty if it was not.
+	UserErrors []*UserError `json:"userErrors"`
+}
+
+// Changes of a product. What is left out stays.
+type UpdateProductInput struct {
+	// Which product.
+	ProductID ID `json:"productId"`
+	// 1 to 200 characters.
+	Name graphql.Omittable[*string] `json:"name,omitempty"`
+	// Up to 5,000 characters.
+	Description graphql.Omittable[*string] `json:"description,omitempty"`
+	// A code of the dictionary `PRODUCT_CATEGORIES`.
+	Category graphql.Omittable[*string] `json:"category,omitempty"`
+	// At least 0, at most 999999999.99, with at most two decimals.
+	Price graphql.Omittable[*decimal.Decimal] `json:"price,omitempty"`
+	// ISO 4217 code.
+	Currency graphql.Omittable[*string] `json:"currency,omitempty"`
+}
+
+// What `updateProduct` did.
+type UpdateProductPayload struct {
+	// The product as it is now. Null if refused.
+	Product *Product `json:"product,omitempty"`
 	// Why it was refused; empty if it was not.
 	UserErrors []*UserError `json:"userErrors"`
 }
@@ -376,6 +481,70 @@ func (e *CacheControlScope) UnmarshalJSON(b []byte) error {
 }
 
 func (e CacheControlScope) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// Lists of codes with their names.
+type DictionaryName string
+
+const (
+	// Languages by ISO 639-1 code.
+	DictionaryNameLanguages DictionaryName = "LANGUAGES"
+	// Countries by ISO 3166-1 alpha-2 code.
+	DictionaryNameCountries DictionaryName = "COUNTRIES"
+	// Categories of posts by slug.
+	DictionaryNamePostCategories DictionaryName = "POST_CATEGORIES"
+	// Categories of products by slug.
+	DictionaryNameProductCategories DictionaryName = "PRODUCT_CATEGORIES"
+)
+
+var AllDictionaryName = []DictionaryName{
+	DictionaryNameLanguages,
+	DictionaryNameCountries,
+	DictionaryNamePostCategories,
+	DictionaryNameProductCategories,
+}
+
+func (e DictionaryName) IsValid() bool {
+	switch e {
+	case DictionaryNameLanguages, DictionaryNameCountries, DictionaryNamePostCategories, DictionaryNameProductCategories:
+		return true
+	}
+	return false
+}
+
+func (e DictionaryName) String() string {
+	return string(e)
+}
+
+func (e *DictionaryName) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = DictionaryName(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid DictionaryName", str)
+	}
+	return nil
+}
+
+func (e DictionaryName) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *DictionaryName) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e DictionaryName) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
@@ -496,6 +665,128 @@ func (e *FeedOrder) UnmarshalJSON(b []byte) error {
 }
 
 func (e FeedOrder) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// How far an order has come.
+type OrderStatus string
+
+const (
+	// Paid for.
+	OrderStatusPlaced OrderStatus = "PLACED"
+	// On its way.
+	OrderStatusShipped OrderStatus = "SHIPPED"
+	// Called off.
+	OrderStatusCancelled OrderStatus = "CANCELLED"
+)
+
+var AllOrderStatus = []OrderStatus{
+	OrderStatusPlaced,
+	OrderStatusShipped,
+	OrderStatusCancelled,
+}
+
+func (e OrderStatus) IsValid() bool {
+	switch e {
+	case OrderStatusPlaced, OrderStatusShipped, OrderStatusCancelled:
+		return true
+	}
+	return false
+}
+
+func (e OrderStatus) String() string {
+	return string(e)
+}
+
+func (e *OrderStatus) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = OrderStatus(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid OrderStatus", str)
+	}
+	return nil
+}
+
+func (e OrderStatus) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *OrderStatus) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e OrderStatus) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// A stretch of time that ends now.
+type Period string
+
+const (
+	// 24 hours.
+	PeriodDay Period = "DAY"
+	// 7 days.
+	PeriodWeek Period = "WEEK"
+	// 30 days.
+	PeriodMonth Period = "MONTH"
+)
+
+var AllPeriod = []Period{
+	PeriodDay,
+	PeriodWeek,
+	PeriodMonth,
+}
+
+func (e Period) IsValid() bool {
+	switch e {
+	case PeriodDay, PeriodWeek, PeriodMonth:
+		return true
+	}
+	return false
+}
+
+func (e Period) String() string {
+	return string(e)
+}
+
+func (e *Period) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = Period(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid Period", str)
+	}
+	return nil
+}
+
+func (e Period) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *Period) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e Period) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
@@ -647,6 +938,8 @@ const (
 	UserErrorCodeLimitReached UserErrorCode = "LIMIT_REACHED"
 	// Was tried too often: `retryAfter` says when to try again.
 	UserErrorCodeTooManyAttempts UserErrorCode = "TOO_MANY_ATTEMPTS"
+	// Costs more than the account has.
+	UserErrorCodeInsufficientBalance UserErrorCode = "INSUFFICIENT_BALANCE"
 )
 
 var AllUserErrorCode = []UserErrorCode{
@@ -660,11 +953,12 @@ var AllUserErrorCode = []UserErrorCode{
 	UserErrorCodeConflict,
 	UserErrorCodeLimitReached,
 	UserErrorCodeTooManyAttempts,
+	UserErrorCodeInsufficientBalance,
 }
 
 func (e UserErrorCode) IsValid() bool {
 	switch e {
-	case UserErrorCodeInvalid, UserErrorCodeTooShort, UserErrorCodeTooLong, UserErrorCodeTaken, UserErrorCodeNotFound, UserErrorCodeNotYours, UserErrorCodeWrongCredentials, UserErrorCodeConflict, UserErrorCodeLimitReached, UserErrorCodeTooManyAttempts:
+	case UserErrorCodeInvalid, UserErrorCodeTooShort, UserErrorCodeTooLong, UserErrorCodeTaken, UserErrorCodeNotFound, UserErrorCodeNotYours, UserErrorCodeWrongCredentials, UserErrorCodeConflict, UserErrorCodeLimitReached, UserErrorCodeTooManyAttempts, UserErrorCodeInsufficientBalance:
 		return true
 	}
 	return false

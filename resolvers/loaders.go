@@ -24,23 +24,30 @@ const gather = 200 * time.Microsecond
 type loaders struct {
 	several bool // root fields, resolved at the same time
 
-	profile       loader[models.ID, *models.Profile]
-	handle        loader[string, models.ID]
-	profileCounts loader[models.ID, *models.ProfileCounts]
-	post          loader[models.ID, *models.Post]
-	postCounts    loader[models.ID, *models.PostCounts]
-	liked         loader[store.Pair, bool]
-	follows       loader[store.Pair, bool]
-	feed          loader[store.FeedKey, *store.Page]
-	authorPosts   loader[store.ListKey, *store.Page]
-	followers     loader[store.ListKey, *store.Page]
-	following     loader[store.ListKey, *store.Page]
-	settings      loader[models.ID, *models.Settings]
-	sessions      loader[models.ID, []*models.Session]
-	config        loader[store.ConfigKey, *models.Config]
-	currentConfig loader[models.Platform, int]
-	rates         loader[string, *external.Table]
-	places        loader[external.PlaceKey, []*models.Place]
+	profile           loader[models.ID, *models.Profile]
+	handle            loader[string, models.ID]
+	profileCounts     loader[models.ID, *models.ProfileCounts]
+	post              loader[models.ID, *models.Post]
+	postCounts        loader[models.ID, *models.PostCounts]
+	liked             loader[store.Pair, bool]
+	follows           loader[store.Pair, bool]
+	feed              loader[store.FeedKey, *store.Page]
+	authorPosts       loader[store.ListKey, *store.Page]
+	followers         loader[store.ListKey, *store.Page]
+	following         loader[store.ListKey, *store.Page]
+	settings          loader[models.ID, *models.Settings]
+	sessions          loader[models.ID, []*models.Session]
+	config            loader[store.ConfigKey, *models.Config]
+	currentConfig     loader[models.Platform, int]
+	product           loader[models.ID, *models.Product]
+	products          loader[store.ProductsKey, *store.Page]
+	dictionary        loader[store.DictionaryKey, *models.Dictionary]
+	currentDictionary loader[models.DictionaryName, int]
+	topPosts          loader[store.TopKey, []models.ID]
+	topProfiles       loader[store.TopKey, []models.ID]
+	statistics        loader[store.Everything, *models.Statistics]
+	rates             loader[string, *external.Table]
+	places            loader[external.PlaceKey, []*models.Place]
 }
 
 type loadersKey struct{}
@@ -50,24 +57,31 @@ type loadersKey struct{}
 func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 	s := r.store
 	return context.WithValue(ctx, loadersKey{}, &loaders{
-		several:       severalRoots(ctx),
-		profile:       newLoader(ctx, s.Profiles),
-		handle:        newLoader(ctx, s.Handles),
-		profileCounts: newLoader(ctx, s.ProfileCounts),
-		post:          newLoader(ctx, s.Posts),
-		postCounts:    newLoader(ctx, s.PostCounts),
-		liked:         newLoader(ctx, s.Likes),
-		follows:       newLoader(ctx, s.Follows),
-		feed:          newLoader(ctx, s.Feed),
-		authorPosts:   newLoader(ctx, s.AuthorPosts),
-		followers:     newLoader(ctx, s.Followers),
-		following:     newLoader(ctx, s.Following),
-		settings:      newLoader(ctx, s.Settings),
-		sessions:      newLoader(ctx, s.Sessions),
-		config:        newLoader(ctx, s.Configs),
-		currentConfig: newLoader(ctx, s.CurrentConfigs),
-		rates:         newLoader(ctx, r.external.Rates),
-		places:        newLoader(ctx, r.external.Places),
+		several:           severalRoots(ctx),
+		profile:           newLoader(ctx, s.Profiles),
+		handle:            newLoader(ctx, s.Handles),
+		profileCounts:     newLoader(ctx, s.ProfileCounts),
+		post:              newLoader(ctx, s.Posts),
+		postCounts:        newLoader(ctx, s.PostCounts),
+		liked:             newLoader(ctx, s.Likes),
+		follows:           newLoader(ctx, s.Follows),
+		feed:              newLoader(ctx, s.Feed),
+		authorPosts:       newLoader(ctx, s.AuthorPosts),
+		followers:         newLoader(ctx, s.Followers),
+		following:         newLoader(ctx, s.Following),
+		settings:          newLoader(ctx, s.Settings),
+		sessions:          newLoader(ctx, s.Sessions),
+		config:            newLoader(ctx, s.Configs),
+		currentConfig:     newLoader(ctx, s.CurrentConfigs),
+		product:           newLoader(ctx, s.Products),
+		products:          newLoader(ctx, s.ProductPages),
+		dictionary:        newLoader(ctx, s.Dictionaries),
+		currentDictionary: newLoader(ctx, s.CurrentDictionaries),
+		topPosts:          newLoader(ctx, s.TopPosts),
+		topProfiles:       newLoader(ctx, s.TopProfiles),
+		statistics:        newLoader(ctx, s.Statistics),
+		rates:             newLoader(ctx, r.external.Rates),
+		places:            newLoader(ctx, r.external.Places),
 	})
 }
 

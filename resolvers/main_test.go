@@ -19,6 +19,7 @@ import (
 	"freshet/cache"
 	"freshet/internal/auth"
 	"freshet/internal/external"
+	"freshet/internal/ledger"
 	"freshet/internal/policy"
 	"freshet/internal/store"
 	"freshet/internal/testenv"
@@ -56,7 +57,7 @@ func newRig(t testing.TB) *rig {
 	r.db, err = store.Open(url, 8)
 	r.noError(err)
 	t.Cleanup(func() { r.db.Close() })
-	table, err := policy.Read(New(nil, nil, nil).Schema().Schema())
+	table, err := policy.Read(New(nil, nil, nil, nil).Schema().Schema())
 	r.noError(err)
 	s, err := store.New(store.Options{DB: r.db, Cache: c, Policy: table, Committed: r.committed})
 	r.noError(err)
@@ -65,7 +66,7 @@ func newRig(t testing.TB) *rig {
 	e, err := external.New(external.Options{Cache: c, Policy: table}) // which has no source to ask
 	r.noError(err)
 	t.Cleanup(e.Close)
-	r.Resolver = New(s, a, e)
+	r.Resolver = New(s, ledger.New(r.db), a, e)
 	r.exec = executor.New(r.Schema())
 	r.exec.AroundResponses(func(ctx context.Context, next graphql.ResponseHandler) *graphql.Response {
 		return next(r.WithLoaders(ctx))

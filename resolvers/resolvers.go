@@ -13,6 +13,7 @@ import (
 	"freshet/graph"
 	"freshet/internal/auth"
 	"freshet/internal/external"
+	"freshet/internal/ledger"
 	"freshet/internal/store"
 	"freshet/models"
 )
@@ -20,13 +21,14 @@ import (
 // Resolver is the root of all resolvers.
 type Resolver struct {
 	store    *store.Store
+	ledger   *ledger.Ledger
 	auth     *auth.Auth
 	external *external.Sources
 }
 
 // New makes the root of all resolvers.
-func New(s *store.Store, a *auth.Auth, e *external.Sources) *Resolver {
-	return &Resolver{store: s, auth: a, external: e}
+func New(s *store.Store, l *ledger.Ledger, a *auth.Auth, e *external.Sources) *Resolver {
+	return &Resolver{store: s, ledger: l, auth: a, external: e}
 }
 
 // Schema is the schema with these resolvers behind it.

@@ -248,7 +248,7 @@ func TestSessions_CurrentIsTheAskersOwn(t *testing.T) {
 // Whoever forgets a directive opens a door: all changes are for those who are signed in, but for signing in.
 func TestSchema_Guards(t *testing.T) {
 	t.Parallel()
-	schema := New(nil, nil, nil).Schema().Schema()
+	schema := New(nil, nil, nil, nil).Schema().Schema()
 	for _, field := range schema.Mutation.Fields {
 		open := field.Name == "signUp" || field.Name == "signIn"
 		if guarded := field.Directives.ForName("authenticated") != nil; guarded == open {

@@ -38,6 +38,7 @@ var floors = map[string]int{
 	"internal/ratelimit":  1,
 	"internal/store":      1,
 	"internal/auth":       2,
+	"internal/ledger":     2,
 	"internal/persisted":  2,
 	"internal/seed":       2,
 	"internal/verifier":   2,

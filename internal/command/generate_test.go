@@ -63,6 +63,9 @@ type fragment struct{ name, on, text string }
 
 const deepest = 6
 
+// byTTL are the fields that promise no more than their TTL.
+var byTTL = []string{"counts", "topPosts", "topProfiles", "statistics"}
+
 func (g *generator) operation() generated {
 	d := &draft{
 		generator: g, left: 8 + g.IntN(18), public: g.chance(45), given: map[string]any{},
@@ -131,7 +134,7 @@ func (d *draft) field(t *ast.Definition, depth, lists int) string {
 	for _, f := range t.Fields {
 		leaf := d.schema.Types[f.Type.Name()].IsLeafType()
 		switch {
-		case strings.HasPrefix(f.Name, "__"), f.Name == "counts" && !d.byTTL, d.public && ownOnly(d.schema, f):
+		case strings.HasPrefix(f.Name, "__"), slices.Contains(byTTL, f.Name) && !d.byTTL, d.public && ownOnly(d.schema, f):
 		case leaf || d.left > 0 && depth < deepest:
 			fit = append(fit, f)
 		}
@@ -226,11 +229,23 @@ func (d *draft) value(coordinate, argument string) (any, bool) {
 	g := d.generator
 	switch argument {
 	case "id":
-		from := g.profiles
-		if coordinate == "Query.post" {
-			from = g.posts
+		switch coordinate {
+		case "Query.post":
+			return pick(g, g.posts...), true
+		case "Query.product", "Query.order":
+			return pick(g, "1", "2", "999"), true
 		}
-		return pick(g, from...), true
+		return pick(g, g.profiles...), true
+	case "name":
+		return pick(g, word("COUNTRIES"), word("LANGUAGES")), true
+	case "category":
+		return pick(g, "toys", "books"), true
+	case "categories":
+		return pick(g, []any{"science"}, []any{"food", "science"}, []any{}), true
+	case "search":
+		return pick(g, "kite", "Red kite", "-kite"), true
+	case "period":
+		return pick(g, word("DAY"), word("MONTH")), true
 	case "handle":
 		return pick(g, "", "@") + pick(g, g.handles...), true
 	case "first":

@@ -25,6 +25,7 @@ import (
 	"freshet/internal/changelog"
 	"freshet/internal/external"
 	"freshet/internal/jwt"
+	"freshet/internal/ledger"
 	"freshet/internal/opcache"
 	"freshet/internal/operation"
 	"freshet/internal/persisted"
@@ -217,7 +218,7 @@ func (i *instance) assemble() error {
 		return err
 	}
 	i.auth = i.newAuth()
-	i.root = resolvers.New(i.store, i.auth, i.external)
+	i.root = resolvers.New(i.store, ledger.New(i.db), i.auth, i.external)
 	i.schema = i.root.Schema()
 	i.compiler = operation.NewCompiler(operation.Options{
 		Schema: i.schema.Schema(), Policy: i.policy, Introspection: i.options.Introspection,
@@ -410,7 +411,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 
 // Policy reads the effective cache policy of the schema that is built in.
 func Policy() (*policy.Table, error) {
-	table, err := policy.Read(resolvers.New(nil, nil, nil).Schema().Schema())
+	table, err := policy.Read(resolvers.New(nil, nil, nil, nil).Schema().Schema())
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}

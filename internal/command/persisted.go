@@ -58,7 +58,7 @@ func (o PersistedOptions) withRegistry(ctx context.Context, do func(*persisted.R
 		if err := requireSchema(ctx, db); err != nil {
 			return err
 		}
-		schema := resolvers.New(nil, nil, nil).Schema().Schema()
+		schema := resolvers.New(nil, nil, nil, nil).Schema().Schema()
 		return do(&persisted.Registry{DB: db, Compiler: operation.NewCompiler(operation.Options{Schema: schema, Policy: table})})
 	})
 }
@@ -250,7 +250,7 @@ func CheckPersisted(ctx context.Context, o PersistedOptions, file string) error 
 		return err
 	}
 	return o.withRegistry(ctx, func(r *persisted.Registry) error {
-		verdict, err := r.Check(ctx, resolvers.New(nil, nil, nil).Schema().Schema(), next)
+		verdict, err := r.Check(ctx, resolvers.New(nil, nil, nil, nil).Schema().Schema(), next)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"io"
@@ -18,6 +19,7 @@ import (
 const (
 	uniqueViolation     = "23505"
 	foreignKeyViolation = "23503"
+	checkViolation      = "23514"
 )
 
 // away tells whether err is of a database that can't be reached, or can't work at present, rather than of a statement. Of a
@@ -42,6 +44,14 @@ func away(err error) bool {
 		errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// Away turns the error of a database that is away into one that says so to clients, and leaves others as they are.
+func Away(err error) error {
+	if !away(err) {
+		return err
+	}
+	return &models.Error{Code: models.CodeUnavailable, Message: "the database is away, try again", Err: err}
+}
+
 // broken tells whether err is the violation of a constraint.
 func broken(err error, sqlState, constraint string) bool {
 	var pg *pgconn.PgError
@@ -54,6 +64,14 @@ func refuseForeign(err error, constraint, message string, path ...string) error 
 		return models.Refuse(models.UserErrorCodeNotFound, message, path...)
 	}
 	return err
+}
+
+// refuseNone refuses the argument at path if a statement has found nothing to change.
+func refuseNone(result sql.Result, message string, path ...string) error {
+	if n, err := result.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return models.Refuse(models.UserErrorCodeNotFound, message, path...)
 }
 
 // setter collects the columns of an UPDATE.

@@ -54,6 +54,13 @@ func (r *rig) entries() map[string]func(*rig) string {
 		"sessions":       shown(r.Sessions, 1, func(s []*models.Session) any { return len(s) }),
 		"config":         shown(r.CurrentConfigs, models.PlatformIos, func(v int) any { return v }),
 		"no config":      shown(r.CurrentConfigs, models.PlatformWeb, func(v int) any { return v }),
+		"product":        shown(r.Products, 20, func(p *models.Product) any { return p.Price.StringFixed(2) }),
+		"no product":     shown(r.Products, 29, func(p *models.Product) any { return p.Name }),
+		"products":       shown(r.ProductPages, ProductsKey{First: 5}, ids),
+		"books":          shown(r.ProductPages, ProductsKey{Category: "books", First: 5}, ids),
+		"toys":           shown(r.ProductPages, ProductsKey{Category: "toys", First: 5}, ids),
+		"red books":      shown(r.ProductPages, ProductsKey{Category: "books", Search: "red", First: 5}, ids),
+		"countries":      shown(r.CurrentDictionaries, models.DictionaryNameCountries, func(int) any { return "new" }),
 		"version":        shown(r.Configs, ConfigKey{models.PlatformIos, 1}, func(c *models.Config) any { return c.MinimumBuild }),
 	}
 }
@@ -67,7 +74,8 @@ const population = `
 	INSERT INTO posts (id, author_id, title, body, category, language) VALUES (10, 1, 'Ten', '', 'food', 'en');
 	INSERT INTO follows (follower_id, followee_id) VALUES (2, 1), (3, 4);
 	INSERT INTO likes (post_id, profile_id) VALUES (10, 2);
-	INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 1, '1.0', '[]', '[]')`
+	INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 1, '1.0', '[]', '[]');
+	INSERT INTO products (id, name, category, price, currency) VALUES (20, 'Red Atlas', 'books', 12.50, 'EUR')`
 
 // Whatever another writer changes shows in the next read of every entry that depended on it, and all others stay cached.
 func TestKinds_FreshAfterForeignChanges(t *testing.T) {
@@ -110,8 +118,19 @@ func TestKinds_FreshAfterForeignChanges(t *testing.T) {
 		{"DELETE FROM profiles WHERE id = 1", "author's posts: []; feed: []; followers: []; following: []; follows: false; " +
 			"food feed: []; handle: absent; liked: false; post: absent; profile: absent; session: absent; sessions: absent; settings: SYSTEM; top: []"},
 		{"TRUNCATE likes", "liked: false"},
+		{"UPDATE products SET price = 9.90 WHERE id = 20", "product: 9.90"},
+		{"UPDATE products SET name = 'Blue Atlas'", "books: [20]; product: 12.50; products: [20]; red books: []"},
+		{"UPDATE products SET category = 'toys'", "books: []; product: 12.50; products: [20]; red books: []; toys: [20]"},
+		{
+			"INSERT INTO products (id, name, category, price, currency) VALUES (29, 'Kite', 'toys', 1, 'EUR')",
+			"no product: Kite; products: [29 20]; toys: [29]",
+		},
+		{"DELETE FROM products", "books: []; product: absent; products: []; red books: []"},
+		{"TRUNCATE products CASCADE", "books: []; no product: absent; product: absent; products: []; red books: []; toys: []"},
+		{"UPDATE countries SET name = 'Chad' WHERE code = 'AR'", "countries: new"},
+		{"DELETE FROM countries WHERE code = 'ZA'", "countries: new"},
 	} {
-		r.exec("TRUNCATE profiles, configs CASCADE")
+		r.exec("TRUNCATE profiles, configs, products CASCADE")
 		r.exec(population)
 		wantAnew(r, c.change, c.want)
 	}

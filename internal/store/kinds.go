@@ -9,23 +9,30 @@ import (
 
 // The kinds by their names in keys and metrics.
 const (
-	kindProfile       = "profile"
-	kindHandle        = "handle"
-	kindProfileCounts = "profile-counts"
-	kindPost          = "post"
-	kindPostCounts    = "post-counts"
-	kindLiked         = "liked"
-	kindFollows       = "follows"
-	kindFeed          = "feed"
-	kindAuthorPosts   = "author-posts"
-	kindFollowers     = "followers"
-	kindFollowing     = "following"
-	kindSettings      = "settings"
-	kindSession       = "session"
-	kindSessions      = "sessions"
-	kindIdentity      = "identity"
-	kindConfig        = "config"
-	kindCurrentConfig = "config-current"
+	kindProfile           = "profile"
+	kindHandle            = "handle"
+	kindProfileCounts     = "profile-counts"
+	kindPost              = "post"
+	kindPostCounts        = "post-counts"
+	kindLiked             = "liked"
+	kindFollows           = "follows"
+	kindFeed              = "feed"
+	kindAuthorPosts       = "author-posts"
+	kindFollowers         = "followers"
+	kindFollowing         = "following"
+	kindSettings          = "settings"
+	kindSession           = "session"
+	kindSessions          = "sessions"
+	kindIdentity          = "identity"
+	kindConfig            = "config"
+	kindCurrentConfig     = "config-current"
+	kindProduct           = "product"
+	kindProducts          = "products"
+	kindDictionary        = "dictionary"
+	kindCurrentDictionary = "dictionary-current"
+	kindTopPosts          = "top-posts"
+	kindTopProfiles       = "top-profiles"
+	kindStatistics        = "statistics"
 )
 
 // Kinds lists every kind and the places of the schema whose policy it follows.
@@ -48,17 +55,24 @@ func Kinds() []policy.Kind {
 		{Name: kindIdentity, Follows: []string{"Query.viewer"}},
 		{Name: kindConfig, Follows: []string{"Config"}},
 		{Name: kindCurrentConfig, Follows: []string{"Query.config"}},
+		{Name: kindProduct, Follows: []string{"Product"}},
+		{Name: kindProducts, Follows: []string{"Query.products"}},
+		{Name: kindDictionary, Follows: []string{"Dictionary"}},
+		{Name: kindCurrentDictionary, Follows: []string{"Query.dictionary"}},
+		{Name: kindTopPosts, Follows: []string{"Query.topPosts"}},
+		{Name: kindTopProfiles, Follows: []string{"Query.topProfiles"}},
+		{Name: kindStatistics, Follows: []string{"Statistics"}},
 	}
 }
 
-// grace is how long counts that have expired may still be served, marked stale, while PostgreSQL is away.
+// grace is how long counts and aggregates that have expired may still be served, marked stale, while PostgreSQL is away.
 const grace = 10 * time.Minute
 
 // emitted are the types of tags that the triggers of the schema emit.
 func emitted() []string {
 	return []string{
 		"profile", "handle", "post", "posts", "feed", "follows", "followers", "liked", "settings", "session", "sessions",
-		"account", "identity", "config",
+		"account", "identity", "config", "product", "products", "dictionary",
 	}
 }
 

@@ -26,6 +26,10 @@ func TestKinds_PolicyOfTheSchema(t *testing.T) {
 		kindConfig: {time.Hour, 24 * time.Hour}, kindCurrentConfig: {time.Hour, 24 * time.Hour},
 		kindFeed: {time.Minute, 5 * time.Minute}, kindPost: {5 * time.Minute, 5 * time.Minute},
 		kindProfile: {5 * time.Minute, 15 * time.Minute}, kindSettings: {5 * time.Minute, 15 * time.Minute},
+		kindProduct: {5 * time.Minute, 30 * time.Minute}, kindProducts: {5 * time.Minute, 30 * time.Minute},
+		kindDictionary: {24 * time.Hour, 24 * time.Hour}, kindCurrentDictionary: {24 * time.Hour, 24 * time.Hour},
+		kindTopPosts: {5 * time.Minute, 5 * time.Minute}, kindTopProfiles: {5 * time.Minute, 5 * time.Minute},
+		kindStatistics:    {5 * time.Minute, 5 * time.Minute},
 		kindProfileCounts: {30 * time.Second, 30 * time.Second}, kindPostCounts: {30 * time.Second, 30 * time.Second},
 	} {
 		if got := effective[kind].TTL; got < bounds[0] || got > bounds[1] {
@@ -194,7 +198,9 @@ func TestEmitted_ByTheTriggers(t *testing.T) {
 		INSERT INTO posts (id, author_id, title, body, category, language) VALUES (10, 1, 't', 'b', 'food', 'en');
 		INSERT INTO follows (follower_id, followee_id) VALUES (2, 1);
 		INSERT INTO likes (post_id, profile_id) VALUES (10, 2);
-		INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 1, '1', '[]', '[]')`); err != nil {
+		INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 1, '1', '[]', '[]');
+		INSERT INTO products (name, category, price, currency) VALUES ('n', 'toys', 1, 'EUR');
+		UPDATE countries SET name = 'x' WHERE code = 'AR'`); err != nil {
 		t.Fatal(err)
 	}
 	noted := query[string](r, "SELECT DISTINCT split_part(tag, ':', 1) FROM changelog.outbox")
@@ -222,6 +228,10 @@ func TestTags_Form(t *testing.T) {
 		"setting": r.Settings.Tags(1, nil, true), "sessions": r.Sessions.Tags(1, nil, true),
 		"session": r.Session.Tags(TokenHash{1}, &models.Session{ProfileID: 1}, true), "no session": r.Session.Tags(TokenHash{1}, nil, false),
 		"config": r.Configs.Tags(ConfigKey{models.PlatformIos, 1}, nil, true), "current": r.CurrentConfigs.Tags(models.PlatformIos, 1, true),
+		"product": r.Products.Tags(1, nil, true), "products": r.ProductPages.Tags(ProductsKey{}, nil, true),
+		"toys":            r.ProductPages.Tags(ProductsKey{Category: "toys"}, nil, true),
+		"dictionary":      r.Dictionaries.Tags(DictionaryKey{models.DictionaryNameCountries, 1}, nil, true),
+		"its version now": r.CurrentDictionaries.Tags(models.DictionaryNameCountries, 1, true),
 	} {
 		if len(tags) == 0 {
 			t.Errorf("%s: got no tags, want some", name)
@@ -233,7 +243,8 @@ func TestTags_Form(t *testing.T) {
 			}
 		}
 	}
-	if r.ProfileCounts.Tags != nil || r.PostCounts.Tags != nil {
-		t.Error("counts: got tags, want TTL alone")
+	if r.ProfileCounts.Tags != nil || r.PostCounts.Tags != nil || r.TopPosts.Tags != nil || r.TopProfiles.Tags != nil ||
+		r.Statistics.Tags != nil {
+		t.Error("counts and aggregates: got tags, want TTL alone")
 	}
 }

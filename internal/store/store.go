@@ -42,23 +42,30 @@ type Store struct {
 	committed func(context.Context) error
 	log       *slog.Logger
 
-	Profiles       *cache.Kind[models.ID, *models.Profile]
-	Handles        *cache.Kind[string, models.ID]
-	ProfileCounts  *cache.Kind[models.ID, *models.ProfileCounts]
-	Posts          *cache.Kind[models.ID, *models.Post]
-	PostCounts     *cache.Kind[models.ID, *models.PostCounts]
-	Likes          *cache.Kind[Pair, bool]
-	Follows        *cache.Kind[Pair, bool]
-	Feed           *cache.Kind[FeedKey, *Page]
-	AuthorPosts    *cache.Kind[ListKey, *Page]
-	Followers      *cache.Kind[ListKey, *Page]
-	Following      *cache.Kind[ListKey, *Page]
-	Settings       *cache.Kind[models.ID, *models.Settings]
-	Session        *cache.Kind[TokenHash, *models.Session]
-	Sessions       *cache.Kind[models.ID, []*models.Session]
-	Identities     *cache.Kind[IdentityKey, *models.Identity]
-	Configs        *cache.Kind[ConfigKey, *models.Config]
-	CurrentConfigs *cache.Kind[models.Platform, int]
+	Profiles            *cache.Kind[models.ID, *models.Profile]
+	Handles             *cache.Kind[string, models.ID]
+	ProfileCounts       *cache.Kind[models.ID, *models.ProfileCounts]
+	Posts               *cache.Kind[models.ID, *models.Post]
+	PostCounts          *cache.Kind[models.ID, *models.PostCounts]
+	Likes               *cache.Kind[Pair, bool]
+	Follows             *cache.Kind[Pair, bool]
+	Feed                *cache.Kind[FeedKey, *Page]
+	AuthorPosts         *cache.Kind[ListKey, *Page]
+	Followers           *cache.Kind[ListKey, *Page]
+	Following           *cache.Kind[ListKey, *Page]
+	Settings            *cache.Kind[models.ID, *models.Settings]
+	Session             *cache.Kind[TokenHash, *models.Session]
+	Sessions            *cache.Kind[models.ID, []*models.Session]
+	Identities          *cache.Kind[IdentityKey, *models.Identity]
+	Configs             *cache.Kind[ConfigKey, *models.Config]
+	CurrentConfigs      *cache.Kind[models.Platform, int]
+	Products            *cache.Kind[models.ID, *models.Product]
+	ProductPages        *cache.Kind[ProductsKey, *Page]
+	Dictionaries        *cache.Kind[DictionaryKey, *models.Dictionary]
+	CurrentDictionaries *cache.Kind[models.DictionaryName, int]
+	TopPosts            *cache.Kind[TopKey, []models.ID]
+	TopProfiles         *cache.Kind[TopKey, []models.ID]
+	Statistics          *cache.Kind[Everything, *models.Statistics]
 }
 
 // Pair is a viewer and what they may have liked or followed.
@@ -96,6 +103,9 @@ func New(o Options) (*Store, error) {
 	s.viewerKinds(effective)
 	s.identityKinds(effective)
 	s.configKinds(effective)
+	s.catalogKinds(effective)
+	s.dictionaryKinds(effective)
+	s.aggregateKinds(effective)
 	return s, nil
 }
 
@@ -126,8 +136,5 @@ func failed(err *error, format string, args ...any) {
 	if _, refused := (*err).(models.Refusal); refused {
 		return
 	}
-	if away(*err) {
-		*err = &models.Error{Code: models.CodeUnavailable, Message: "the database is away, try again", Err: *err}
-	}
-	*err = fmt.Errorf("store: %s: %w", fmt.Sprintf(format, args...), *err)
+	*err = fmt.Errorf("store: %s: %w", fmt.Sprintf(format, args...), Away(*err))
 }

@@ -35,6 +35,12 @@ func (s *Store) Verify(ctx context.Context, tag string) (checked, consistent boo
 		return s.Settings.Verify(ctx, models.ID(id), settle)
 	case "config":
 		return s.CurrentConfigs.Verify(ctx, models.Platform(strings.ToUpper(rest)), settle)
+	case "product":
+		return s.Products.Verify(ctx, models.ID(id), settle)
+	case "products":
+		return s.ProductPages.Verify(ctx, ProductsKey{Category: strings.TrimLeft(rest, "-"), First: usualPage}, settle)
+	case "dictionary":
+		return s.CurrentDictionaries.Verify(ctx, models.DictionaryName(strings.ToUpper(rest)), settle)
 	case "session":
 		var hash TokenHash
 		if n, err := hex.Decode(hash[:], []byte(rest)); err != nil || n != len(hash) {

@@ -1,0 +1,121 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"freshet/cache"
+	"freshet/internal/policy"
+	"freshet/models"
+)
+
+// Aggregates read much and change with every like, so they promise their TTL alone: they are made again shortly before it
+// ends, by one, and outlive it for a while if PostgreSQL is away.
+
+// mostTop is how many a list of the most liked has.
+const mostTop = 20
+
+// TopKey is a list of what is most liked in a period.
+type TopKey struct {
+	Period models.Period
+	// Categories are sorted and joined by commas; "" keeps all.
+	Categories string
+}
+
+// NewTopKey makes a key of what a client asked for, and refuses what it may not ask for.
+func NewTopKey(period models.Period, categories []string) (TopKey, error) {
+	set, err := wordSet("categories", categories)
+	return TopKey{period, set}, err
+}
+
+func (k TopKey) key() string {
+	key := strings.ToLower(k.Period.String())
+	if k.Categories != "" {
+		key += ":categories=" + k.Categories
+	}
+	return key
+}
+
+func (k TopKey) span() time.Duration {
+	const day = 24 * time.Hour
+	switch k.Period {
+	case models.PeriodDay:
+		return day
+	case models.PeriodWeek:
+		return 7 * day
+	default:
+		return 30 * day
+	}
+}
+
+// Everything is the one key of Statistics.
+type Everything struct{}
+
+func (Everything) key() string { return "all" }
+
+func (s *Store) aggregateKinds(p map[string]policy.Effective) {
+	top := func(name string, load func(TopKey) *bun.SelectQuery) *cache.Kind[TopKey, []models.ID] {
+		return cache.NewKind(s.cache, cache.KindOptions[TopKey, []models.ID]{
+			Name: name, TTL: p[name].TTL, Grace: grace, Key: TopKey.key, MaxLoads: 2,
+			Load: func(ctx context.Context, keys []TopKey) (map[TopKey][]models.ID, error) {
+				return s.loadTop(ctx, name, keys, load)
+			},
+		})
+	}
+	s.TopPosts, s.TopProfiles = top(kindTopPosts, s.topPosts), top(kindTopProfiles, s.topProfiles)
+	s.Statistics = cache.NewKind(s.cache, cache.KindOptions[Everything, *models.Statistics]{
+		Name: kindStatistics, TTL: p[kindStatistics].TTL, Grace: grace, Key: Everything.key, MaxLoads: 1, Load: s.loadStatistics,
+	})
+}
+
+// published are the posts of a period with their likes.
+func (s *Store) published(key TopKey) *bun.SelectQuery {
+	q := s.db.NewSelect().TableExpr("posts AS post").
+		Join("LEFT JOIN post_counts AS c ON c.post_id = post.id").
+		Where("post.published_at > ?", time.Now().Add(-key.span()).UTC()).Where("post.published_at <= now()").Limit(mostTop)
+	if key.Categories != "" {
+		q.Where("post.category IN ?", bun.Tuple(strings.Split(key.Categories, ",")))
+	}
+	return q
+}
+
+func (s *Store) topPosts(key TopKey) *bun.SelectQuery {
+	return s.published(key).ColumnExpr("post.id").OrderExpr("coalesce(c.likes, 0) DESC, post.id DESC")
+}
+
+func (s *Store) topProfiles(key TopKey) *bun.SelectQuery {
+	return s.published(key).ColumnExpr("post.author_id AS id").GroupExpr("post.author_id").
+		OrderExpr("sum(coalesce(c.likes, 0)) DESC, post.author_id DESC")
+}
+
+// loadTop reads the lists one after the other: each is a heavy statement.
+func (s *Store) loadTop(
+	ctx context.Context, name string, keys []TopKey, query func(TopKey) *bun.SelectQuery,
+) (_ map[TopKey][]models.ID, err error) {
+	defer failed(&err, "%s %v", name, keys)
+	lists := make(map[TopKey][]models.ID, len(keys))
+	for _, key := range keys {
+		ids := []models.ID{}
+		if err := query(key).Scan(ctx, &ids); err != nil {
+			return nil, err
+		}
+		lists[key] = ids
+	}
+	return lists, nil
+}
+
+func (s *Store) loadStatistics(ctx context.Context, _ []Everything) (_ map[Everything]*models.Statistics, err error) {
+	defer failed(&err, "statistics")
+	var row models.Statistics
+	err = s.db.NewRaw(`SELECT (SELECT count(*) FROM profiles) AS profiles,
+		(SELECT coalesce(sum(posts), 0) FROM profile_counts) AS posts,
+		(SELECT coalesce(sum(likes), 0) FROM post_counts) AS likes,
+		(SELECT coalesce(sum(following), 0) FROM profile_counts) AS follows`).Scan(ctx, &row)
+	if err != nil {
+		return nil, err
+	}
+	return map[Everything]*models.Statistics{{}: &row}, nil
+}
