@@ -11,7 +11,7 @@ import (
 // bulk are the tables that hold the many rows; filled are all that Run writes.
 const (
 	bulk   = "profiles, posts, follows, likes, profile_counts, post_counts"
-	filled = bulk + ", accounts, settings, configs"
+	filled = bulk + ", accounts, settings, configs, products, wallets, orders, order_lines"
 )
 
 func requireEmpty(ctx context.Context, db interface {
@@ -56,7 +56,10 @@ func load(ctx context.Context, conn *pgx.Conn, w *world, o Options) (Result, err
 		if err := writeConfigs(ctx, tx, w.now); err != nil {
 			return err
 		}
-		return writeAccounts(ctx, tx, o)
+		if err := writeAccounts(ctx, tx, o); err != nil {
+			return err
+		}
+		return writeShop(ctx, tx, w)
 	})
 	return result, err
 }

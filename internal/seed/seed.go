@@ -1,5 +1,5 @@
 // Package seed fills an empty, migrated database with demo data: profiles that follow each other, posts, likes,
-// configurations and two accounts.
+// configurations, products and two accounts with balances and orders.
 package seed
 
 import (

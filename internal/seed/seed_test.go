@@ -157,6 +157,7 @@ func TestRun_Small(t *testing.T) {
 	t.Run("Shape", func(t *testing.T) { testShape(t, conn) })
 	t.Run("Accounts", func(t *testing.T) { testAccounts(t, conn) })
 	t.Run("Configs", func(t *testing.T) { testConfigs(t, conn) })
+	t.Run("Shop", func(t *testing.T) { testShop(t, conn) })
 	t.Run("Caches", func(t *testing.T) { testCaches(t, conn) })
 	t.Run("IDs", func(t *testing.T) {
 		id := one[int](t, conn, `INSERT INTO posts (author_id, title, body, category, language)
@@ -226,6 +227,20 @@ func testConfigs(t *testing.T, conn *pgx.Conn) {
 		AND value ->> 'value' <> '') AS v FROM configs, jsonb_array_elements(values) value GROUP BY platform, version) c`)
 	if values < 3 {
 		t.Errorf("values of a configuration: got %d, want at least 3", values)
+	}
+}
+
+func testShop(t *testing.T, conn *pgx.Conn) {
+	for query, want := range map[string]string{
+		"SELECT count(*) || ' ' || count(DISTINCT category) || ' ' || bool_and(price BETWEEN 1 AND 999) FROM products": "400 8 true",
+		"SELECT string_agg(profile_id || ':' || balance, ' ' ORDER BY profile_id) FROM wallets":                        "1:500.00 2:500.00",
+		`SELECT count(*) || ' ' || bool_and(total = price * quantity) FROM orders JOIN order_lines ON id = order_id
+			WHERE profile_id = 1`: "3 true",
+		"INSERT INTO products (name, category, price, currency) VALUES ('n', 'toys', 1, 'EUR') RETURNING id::text": "401",
+	} {
+		if got := one[string](t, conn, query); got != want {
+			t.Errorf("%s: got %s, want %s", query, got, want)
+		}
 	}
 }
 

@@ -13,16 +13,16 @@ const (
 )
 
 // amounts are numbers of rows.
-type amounts struct{ profiles, posts, follows, likes int }
+type amounts struct{ profiles, posts, follows, likes, products int }
 
 func (s Size) amounts() amounts {
 	switch s {
 	case Medium:
-		return amounts{100_000, 2_000_000, 5_000_000, 5_000_000}
+		return amounts{100_000, 2_000_000, 5_000_000, 5_000_000, 4_000}
 	case Large:
-		return amounts{1_000_000, 20_000_000, 50_000_000, 50_000_000}
+		return amounts{1_000_000, 20_000_000, 50_000_000, 50_000_000, 20_000}
 	default:
-		return amounts{1_000, 20_000, 20_000, 60_000}
+		return amounts{1_000, 20_000, 20_000, 60_000, 400}
 	}
 }
 

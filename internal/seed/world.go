@@ -33,6 +33,7 @@ const (
 	streamFollows
 	streamPosts
 	streamLikes
+	streamProducts
 )
 
 // categories and languages are those that the schema knows. Languages come with their share of profiles in percent.
