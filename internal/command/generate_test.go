@@ -311,7 +311,7 @@ func literal(value any) string {
 // variable declares one of a type that fits t: with a default or without, given, left out or null as far as it may be.
 // Must keeps the value.
 func (d *draft) variable(t *ast.Type, value any, must bool) string {
-	name, declared := d.name("v"), t.Name()
+	name, declared := d.name("v"), strings.TrimSuffix(t.String(), "!")
 	strict := t.NonNull || d.chance(30)
 	if strict && !(must && t.NonNull && d.chance(30)) {
 		declared += "!"
