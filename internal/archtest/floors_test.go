@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"internal/clientaddr": 0,
 	"internal/jwt":        0,
 	"internal/tracing":    0,
+	"internal/redisconn":  0,
 	"graph":               1,
 	"internal/changelog":  1,
 	"internal/inspect":    1,

@@ -31,6 +31,7 @@ import (
 	"freshet/internal/persisted"
 	"freshet/internal/playground"
 	"freshet/internal/policy"
+	"freshet/internal/redisconn"
 	"freshet/internal/server"
 	"freshet/internal/store"
 	"freshet/internal/tracing"
@@ -135,7 +136,7 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if i.redis, err = openRedis(o.RedisURL, o.RedisConns); err != nil {
+	if i.redis, err = redisconn.Open(o.RedisURL, o.RedisConns); err != nil {
 		return nil, err
 	}
 	if err := requireSchema(ctx, i.db); err != nil {

@@ -7,31 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"syscall"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 	"go.opentelemetry.io/otel"
 )
-
-// openRedis makes a client for a redis:// or rediss:// URL. It does not connect: Redis may be away.
-func openRedis(url string, conns int) (redis.UniversalClient, error) {
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, errors.New("the Redis URL can't be read: it has the form redis://[user:password@]host:port[/db]")
-	}
-	// The cache has budgets of its own for each round trip, which reach the connection only with this.
-	o.ContextTimeoutEnabled = true
-	o.DialTimeout = 500 * time.Millisecond
-	// One retry makes up for a pooled connection that a restart of Redis closed; an outage is the breaker's affair.
-	o.MaxRetries = 1
-	o.MinRetryBackoff, o.MaxRetryBackoff = time.Millisecond, 2*time.Millisecond
-	o.PoolSize = conns
-	o.MinIdleConns = 2
-	// A feature of managed Redis that costs a handshake command elsewhere.
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return redis.NewClient(o), nil
-}
 
 // takeLogs has libraries that log for the whole process do so here.
 func takeLogs(log *slog.Logger) {
