@@ -2,7 +2,9 @@ package devenv
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -22,8 +24,12 @@ type RedisOptions struct {
 	Dir string
 	// Settings are lines of redis.conf that add to the defaults or replace them, as in "maxmemory": "4mb".
 	Settings map[string]string
+	// Password of the default user. Default: a new one.
+	Password string
 	// Log hears of a server that an earlier run left behind. Nil means silence.
 	Log *slog.Logger
+
+	sentinel bool
 }
 
 // Redis is a private Redis server on a free port of 127.0.0.1, as production is asked to run it: 512 MB, allkeys-lru,
@@ -34,13 +40,14 @@ type Redis struct {
 	URL string
 	// Addr is the host and port alone.
 	Addr string
-	// Password is new at each StartRedis, and stays through a Restart.
+	// Password stays through a Restart.
 	Password string
 	// Dir holds the server's log.
 	Dir string
 
 	binary   string
 	settings map[string]string
+	sentinel bool
 	port     int
 }
 
@@ -60,7 +67,7 @@ func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
 	}
 	r := &Redis{
 		server: server{name: "Redis", stop: syscall.SIGTERM, log: opts.Log},
-		binary: binary, settings: opts.Settings, Dir: home, Password: password(),
+		binary: binary, settings: opts.Settings, sentinel: opts.sentinel, Dir: home, Password: cmp.Or(opts.Password, password()),
 	}
 	if r.port, err = withFreePort(func(port int) error { return r.start(ctx, port) }); err != nil {
 		return nil, err
@@ -89,10 +96,12 @@ func (r *Redis) start(ctx context.Context, port int) error {
 	}
 	defer log.Close()
 
-	cmd := exec.Command(r.binary, "-") // the configuration comes on stdin, so the password is in no file and no process list
+	cmd, err := r.command(port)
+	if err != nil {
+		return err
+	}
 	cmd.Dir = r.Dir
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/local/bin:/usr/bin:/bin"}
-	cmd.Stdin = strings.NewReader(r.configuration(port))
 	cmd.Stdout, cmd.Stderr = log, log
 	c, err := spawn(cmd, nil, r.stop)
 	if err != nil {
@@ -110,6 +119,22 @@ func (r *Redis) start(ctx context.Context, port int) error {
 	return nil
 }
 
+// command gets its configuration on stdin, so that the password is in no file and no process list. Sentinel insists on a
+// file, which it keeps its own notes in.
+func (r *Redis) command(port int) (*exec.Cmd, error) {
+	if !r.sentinel {
+		cmd := exec.Command(r.binary, "-")
+		cmd.Stdin = strings.NewReader(r.configuration(port))
+		return cmd, nil
+	}
+	file, err := createFile(filepath.Join(r.Dir, "sentinel.conf"))
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.WriteString(r.configuration(port))
+	return exec.Command(r.binary, file.Name(), "--sentinel"), errors.Join(err, file.Close())
+}
+
 func (r *Redis) configuration(port int) string {
 	settings := map[string]string{
 		"bind":             "127.0.0.1",
@@ -121,6 +146,11 @@ func (r *Redis) configuration(port int) string {
 		"appendonly":       "no",
 		"daemonize":        "no",
 		"shutdown-timeout": "0", // do not wait for replicas that lag
+	}
+	if r.sentinel {
+		for _, name := range []string{"maxmemory", "maxmemory-policy", "save", "appendonly", "shutdown-timeout"} {
+			delete(settings, name)
+		}
 	}
 	maps.Copy(settings, r.settings)
 	var conf strings.Builder

@@ -26,6 +26,8 @@ type process struct {
 	dir      *claimedDir
 	postgres func() (*devenv.Postgres, error)
 	redis    func() (*devenv.Redis, error)
+	cluster  func() (*devenv.RedisGroup, error)
+	sentinel func() (*devenv.RedisGroup, error)
 	names    atomic.Int64
 }
 
@@ -45,6 +47,8 @@ func Main(m *testing.M, foreign ...string) {
 		dir:      dir,
 		postgres: sync.OnceValues(func() (*devenv.Postgres, error) { return startPostgres(dir.path) }),
 		redis:    sync.OnceValues(func() (*devenv.Redis, error) { return startSharedRedis(dir.path) }),
+		cluster:  sharedGroup(dir.path, "cluster", devenv.StartCluster),
+		sentinel: sharedGroup(dir.path, "sentinel", devenv.StartSentinel),
 	})
 	code := m.Run()
 	if err := dir.remove(); err != nil {
@@ -173,4 +177,55 @@ func withPath(address, path string) string {
 	}
 	u.Path = "/" + path
 	return u.String()
+}
+
+// SharedCluster returns a Redis cluster that the tests of the binary share: three primaries, each with a replica. Its
+// only database is everybody's: a test begins its keys with a word of its own, and leaves the servers in peace.
+func SharedCluster(t testing.TB) *devenv.RedisGroup {
+	t.Helper()
+	return group(t, current(t).cluster)
+}
+
+// SharedSentinel is SharedCluster for a primary with two replicas and three Sentinels.
+func SharedSentinel(t testing.TB) *devenv.RedisGroup {
+	t.Helper()
+	return group(t, current(t).sentinel)
+}
+
+// Cluster starts a Redis cluster for this test alone, which may kill its servers and move its slots. It costs seconds.
+func Cluster(t testing.TB) *devenv.RedisGroup { return ownGroup(t, devenv.StartCluster) }
+
+// Sentinel starts a primary with two replicas and three Sentinels for this test alone. It costs seconds.
+func Sentinel(t testing.TB) *devenv.RedisGroup { return ownGroup(t, devenv.StartSentinel) }
+
+type startGroup = func(context.Context, devenv.RedisOptions) (*devenv.RedisGroup, error)
+
+func group(t testing.TB, start func() (*devenv.RedisGroup, error)) *devenv.RedisGroup {
+	t.Helper()
+	g, err := start()
+	if err != nil {
+		t.Fatal("testenv:", err)
+	}
+	return g
+}
+
+func ownGroup(t testing.TB, start startGroup) *devenv.RedisGroup {
+	t.Helper()
+	p := current(t)
+	g := group(t, func() (*devenv.RedisGroup, error) {
+		return start(t.Context(), devenv.RedisOptions{Dir: filepath.Join(p.dir.path, fmt.Sprintf("group-%d", p.names.Add(1)))})
+	})
+	t.Cleanup(func() {
+		if err := g.Stop(context.Background()); err != nil {
+			t.Error("testenv:", err)
+		}
+	})
+	return g
+}
+
+// sharedGroup leaves its servers to the end of the test binary, which removes their directories.
+func sharedGroup(dir, name string, start startGroup) func() (*devenv.RedisGroup, error) {
+	return sync.OnceValues(func() (*devenv.RedisGroup, error) {
+		return start(context.Background(), devenv.RedisOptions{Dir: filepath.Join(dir, name)})
+	})
 }
