@@ -19,15 +19,17 @@ type breaker struct {
 	open   atomic.Bool
 }
 
-// failed counts a fault of a round trip that began at a moment, and reports whether it is the one that opened the breaker.
-// Round trips that were under way together are one fault: a pause of this process fails them all at once.
+// failed counts a fault of a round trip that began at a moment, and reports whether there are too many by now. Round trips that were under way together are one fault: a pause of this process fails them all at once.
 func (b *breaker) failed(began time.Time) bool {
 	last := b.last.Load()
 	if began.UnixNano() < last || !b.last.CompareAndSwap(last, time.Now().UnixNano()) {
 		return false
 	}
-	return b.faults.Add(1) >= tolerance && b.open.CompareAndSwap(false, true)
+	return b.faults.Add(1) >= tolerance
 }
+
+// trip opens the breaker, and reports whether it was closed.
+func (b *breaker) trip() bool { return b.open.CompareAndSwap(false, true) }
 
 func (b *breaker) succeeded() {
 	if b.faults.Load() != 0 {
@@ -45,3 +47,6 @@ func isReply(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
+
+// answered tells whether Redis replied to a command, if only with an error.
+func answered(err error) bool { return err == nil || isReply(err) }

@@ -9,7 +9,9 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -112,8 +114,9 @@ func (c *Cache) Close() {
 // Available tells whether Redis is in use, or given up for the moment after repeated faults.
 func (c *Cache) Available() bool { return !c.breaker.open.Load() }
 
-// pipe sends the commands that queue adds in one round trip and reports whether Redis answered. Each command carries
-// its own result; an error that Redis itself replied is one of those, and not a fault of Redis.
+// pipe sends the commands that queue adds in one round trip and reports whether Redis answered any of them. Each carries
+// its own result; an error that Redis itself replied is one of those, and not a fault of Redis. Of a cluster, some nodes may
+// have answered and others not: see answered.
 func (c *Cache) pipe(ctx context.Context, budget time.Duration, queue func(redis.Pipeliner)) bool {
 	if !c.Available() {
 		return false
@@ -133,16 +136,47 @@ func (c *Cache) trip(queues []queue, budget time.Duration) bool {
 	for _, add := range queues {
 		add(pipe)
 	}
-	_, err := pipe.Exec(bounded)
-	if err == nil || isReply(err) {
+	cmds, err := pipe.Exec(bounded)
+	if err == nil || isReply(err) || slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return answered(cmd.Err()) }) {
 		c.breaker.succeeded()
 		return true
 	}
-	if c.ctx.Err() == nil && c.breaker.failed(began) {
+	if c.ctx.Err() == nil && c.breaker.failed(began) && !c.partly() && c.breaker.trip() {
 		c.Log.Warn("cache: Redis is out of use", "error", err)
 		c.work.Go(c.probe)
 	}
 	return false
+}
+
+// partly tells whether a cluster is in use although some node of it does not answer: the keys of the others are worth asking
+// for.
+func (c *Cache) partly() bool {
+	if _, ok := c.Redis.(*redis.ClusterClient); !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.ReadBudget)
+	defer cancel()
+	if !c.alive(ctx) {
+		return false
+	}
+	c.breaker.succeeded()
+	return true
+}
+
+// alive tells whether Redis answers; of a cluster, any primary.
+func (c *Cache) alive(ctx context.Context) bool {
+	nodes, ok := c.Redis.(*redis.ClusterClient)
+	if !ok {
+		return c.Redis.Ping(ctx).Err() == nil
+	}
+	var any atomic.Bool
+	err := nodes.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		if node.Ping(ctx).Err() == nil {
+			any.Store(true)
+		}
+		return nil
+	})
+	return err == nil && any.Load()
 }
 
 // probe asks Redis for a sign of life until it gives two in a row, and then lets traffic back.
@@ -158,7 +192,7 @@ func (c *Cache) probe() {
 		}
 		// Patient: a process that is short of processor time must not keep itself away from what would spare it.
 		ctx, cancel := context.WithTimeout(c.ctx, c.WriteBudget)
-		if c.Redis.Ping(ctx).Err() == nil {
+		if c.alive(ctx) {
 			good++
 		} else {
 			good = 0

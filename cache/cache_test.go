@@ -13,17 +13,21 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"freshet/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	logging.Disable() // faults are made on purpose
+	testenv.Main(m)
+}
 
 // rig is a cache over a real Redis, a source that counts, and what the observer heard.
 type rig struct {
 	t     testing.TB
 	cache *Cache
-	redis *redis.Client
+	redis redis.UniversalClient
 	log   *Log
 	trips atomic.Int64
 	lose  func(trip []redis.Cmder) bool // whether a round trip's reply is lost; nil loses none
@@ -40,16 +44,11 @@ func newRig(t testing.TB, url string) *rig {
 	r := &rig{t: t, rows: map[int]string{}, log: NewLog(nil), now: time.Now(), onLoad: func([]int) {}}
 	r.log.Reset(Position{Epoch: 1})
 	r.log.Grant(r.log.Position(), math.MaxInt64)
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.ContextTimeoutEnabled = true
-	o.MaxRetries = -1
-	r.redis = redis.NewClient(o)
+	service := ""
+	r.redis, service = connect(t, url)
 	r.redis.AddHook(r)
 	r.cache = New(Options{
-		LocalBytes: -1, Redis: r.redis, Freshness: r.log, Observer: r, Now: r.clock, Lease: 2 * time.Second,
+		LocalBytes: -1, Redis: r.redis, Service: service, Freshness: r.log, Observer: r, Now: r.clock, Lease: 2 * time.Second,
 		ReadBudget: 2 * time.Second, WriteBudget: 2 * time.Second,
 	})
 	t.Cleanup(func() { r.cache.Close(); r.redis.Close() })
@@ -82,6 +81,9 @@ func (r *rig) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		r.trips.Add(1)
 		err := next(ctx, cmds)
 		if r.lose != nil && r.lose(cmds) {
+			for _, cmd := range cmds {
+				cmd.SetErr(context.DeadlineExceeded)
+			}
 			return context.DeadlineExceeded
 		}
 		return err
@@ -115,6 +117,9 @@ func (r *rig) commit(key int, value string) {
 	r.log.Apply(r.log.Position(), []string{fmt.Sprintf("row:%d", key)})
 	r.log.Grant(r.log.Position(), math.MaxInt64)
 }
+
+// row is the key of a row in Redis.
+func (r *rig) row(n int) string { return fmt.Sprintf("%s:row:%d", r.cache.Service, n) }
 
 func (r *rig) kind() *Kind[int, string] { return NewKind(r.cache, r.options()) }
 
@@ -306,7 +311,7 @@ func TestMany_ExpiresAtTheLatestAtTTL(t *testing.T) {
 	k := r.kind()
 	r.write(1, "old")
 	r.want(k, map[int]string{1: "old"}, 1)
-	ttl, err := r.redis.PTTL(t.Context(), "freshet:row:1").Result()
+	ttl, err := r.redis.PTTL(t.Context(), r.row(1)).Result()
 	if err != nil || ttl > time.Minute || ttl < 50*time.Second {
 		t.Errorf("TTL: got %v, %v, want 54 s to 60 s", ttl, err)
 	}
@@ -327,7 +332,7 @@ func TestMany_DamagedAndForeignValuesAreMisses(t *testing.T) {
 	r.write(1, "one")
 	r.write(2, "two")
 	r.want(k, map[int]string{1: "one", 2: "two"}, 1, 2)
-	good, err := r.redis.Get(t.Context(), "freshet:row:1").Result()
+	good, err := r.redis.Get(t.Context(), r.row(1)).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,13 +341,13 @@ func TestMany_DamagedAndForeignValuesAreMisses(t *testing.T) {
 	for name, value := range map[string]string{
 		"empty":       "",
 		"text":        "hello",
-		"another key": must(r.redis.Get(t.Context(), "freshet:row:2").Result()),
+		"another key": must(r.redis.Get(t.Context(), r.row(2)).Result()),
 		"cut":         good[:len(good)-1],
 		"bit flip":    good[:len(good)-1] + string(good[len(good)-1]^1),
 		"next format": good[:1] + string(rune(format+1)) + good[2:],
 		"header only": good[:headerSize],
 	} {
-		if err := r.redis.Set(t.Context(), "freshet:row:1", value, time.Minute).Err(); err != nil {
+		if err := r.redis.Set(t.Context(), r.row(1), value, time.Minute).Err(); err != nil {
 			t.Fatal(err)
 		}
 		r.want(k, map[int]string{1: "one"}, 1)
@@ -354,10 +359,10 @@ func TestMany_DamagedAndForeignValuesAreMisses(t *testing.T) {
 	if b := r.last(); b.Misses[foreign] != 1 {
 		t.Errorf("another policy: got misses %v, want 1 foreign", b.Misses)
 	}
-	if err := r.redis.Del(t.Context(), "freshet:row:1").Err(); err != nil {
+	if err := r.redis.Del(t.Context(), r.row(1)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.redis.LPush(t.Context(), "freshet:row:1", "a list").Err(); err != nil {
+	if err := r.redis.LPush(t.Context(), r.row(1), "a list").Err(); err != nil {
 		t.Fatal(err)
 	}
 	r.want(k, map[int]string{1: "one"}, 1)
@@ -400,7 +405,7 @@ func TestMany_DeadHolderLapses(t *testing.T) {
 	r := newRig(t, testenv.SharedRedis(t))
 	k := r.kind()
 	r.write(1, "one")
-	if err := r.redis.Set(t.Context(), lockKey("freshet:row:1"), "dead", 100*time.Millisecond).Err(); err != nil {
+	if err := r.redis.Set(t.Context(), lockKey(r.row(1)), "dead", 100*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
 	r.want(k, map[int]string{1: "one"}, 1)
@@ -433,7 +438,7 @@ func TestMany_LockTakenByALostRoundTrip(t *testing.T) {
 		r.want(r.kind(), map[int]string{1: "one"}, 1)
 		r.wantLoads(1)
 		r.cache.work.Wait()
-		const name = "freshet:row:1"
+		name := r.row(1)
 		if got := must(r.redis.Exists(t.Context(), name).Result()); got != c.stored {
 			t.Errorf("%s: entries stored: got %d, want %d", c.name, got, c.stored)
 		}
@@ -461,7 +466,7 @@ func TestStrict_WaitsForNobody(t *testing.T) {
 			t.Errorf("read back of %d: got it after %v, want less than 1s", key, took)
 		}
 	}
-	lock := lockKey("freshet:row:1")
+	lock := lockKey(r.row(1))
 	if err := r.redis.Set(t.Context(), lock, "dead", time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -532,7 +537,7 @@ func TestMany_LongLoadKeepsItsLock(t *testing.T) {
 	group.Go(func() { a.want(ka, map[int]string{1: "one"}, 1) })
 	<-loading
 	// The lock was renewed, and not only taken, once more time is left to it than a moment before.
-	lock := lockKey("freshet:row:1")
+	lock := lockKey(a.row(1))
 	for renewed := 0; renewed < 1; {
 		before := must(a.redis.PTTL(t.Context(), lock).Result())
 		after := must(a.redis.PTTL(t.Context(), lock).Result())

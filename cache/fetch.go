@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -38,7 +37,7 @@ func (f *fetch[K, V]) run() error {
 	tries, pause := 0, shortest
 	deadline := time.Now().Add(f.patience())
 	for {
-		won, lost, ok := f.acquire()
+		won, lost, alone, ok := f.acquire()
 		if !ok && !f.early && !f.strict && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
 			tries++
 			continue
@@ -46,13 +45,16 @@ func (f *fetch[K, V]) run() error {
 		if !ok {
 			return f.giveUp()
 		}
-		f.todo = lost
+		f.todo = append(lost, alone...)
 		if len(won) > 0 {
 			if err := f.load(won, true); err != nil {
 				return err
 			}
 		}
-		if len(lost) == 0 || f.early {
+		if err := f.unlocked(alone); err != nil {
+			return err
+		}
+		if f.todo = lost; len(lost) == 0 || f.early {
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -76,24 +78,30 @@ func (f *fetch[K, V]) patience() time.Duration {
 	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))
 }
 
-// giveUp reads what is left from the source, without a lock. A round trip that seemed to fail may have taken some: they
+// giveUp reads what is left from the source.
+func (f *fetch[K, V]) giveUp() error { return f.unlocked(f.todo) }
+
+// unlocked reads keys from the source whose locks can't be had. A round trip that seemed to fail may have taken some: they
 // are given back, or others would wait for them to lapse.
-func (f *fetch[K, V]) giveUp() error {
-	c, names := f.kind.cache, make([]string, len(f.todo))
-	for i, key := range f.todo {
+func (f *fetch[K, V]) unlocked(keys []K) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	c, names := f.kind.cache, make([]string, len(keys))
+	for i, key := range keys {
 		names[i] = f.names[key]
 	}
 	c.work.Go(func() { c.release(c.ctx, f.token, names) })
 	if f.early {
 		return nil
 	}
-	return f.load(f.todo, false)
+	return f.load(keys, false)
 }
 
 // acquire tries, in one round trip, to lock each key and then reads its entry: whoever held the lock before may have
-// just filled it. Entries found are kept, and their locks given back. A lock that an earlier try took, whose reply was
-// lost, has this fetch's token.
-func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
+// just filled it. Entries found are kept, and their locks given back. Alone are keys of which nothing was heard, such as
+// those of one node of a cluster.
+func (f *fetch[K, V]) acquire() (won, lost, alone []K, ok bool) {
 	c := f.kind.cache
 	locks := make([]*redis.StatusCmd, len(f.todo))
 	entries := make([]*redis.StringCmd, len(f.todo))
@@ -109,24 +117,26 @@ func (f *fetch[K, V]) acquire() (won, lost []K, ok bool) {
 		f.trips = append(f.trips, trip(began))
 	}
 	if !ok {
-		return nil, nil, false
+		return nil, nil, nil, false
 	}
 	var spare []string
 	for i, key := range f.todo {
 		filled := f.take(key, entries[i])
-		held := errors.Is(locks[i].Err(), redis.Nil) || locks[i].Val() == f.token
+		held := holder(locks[i], f.token)
 		switch {
-		case filled && held:
+		case filled && held == ours:
 			spare = append(spare, f.names[key])
 		case filled:
-		case held:
+		case held == ours:
 			won = append(won, key)
-		default:
+		case held == others:
 			lost = append(lost, key)
+		default:
+			alone = append(alone, key)
 		}
 	}
 	c.release(c.ctx, f.token, spare)
-	return won, lost, true
+	return won, lost, alone, true
 }
 
 // take uses an entry that is there by now; a refresh takes only one that another has just refreshed.

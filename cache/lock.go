@@ -4,13 +4,43 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// lockKey stands beside the entry's key: the braces make a cluster put both in one slot.
-func lockKey(key string) string { return "{" + key + "}:lock" }
+// lockKey stands beside the entry's key: a cluster puts both in one slot, which it finds by what is in the first braces,
+// if there are any. Keys are percent-encoded: what a stray brace would do is nobody's concern.
+func lockKey(key string) string {
+	if _, after, ok := strings.Cut(key, "{"); ok && strings.Index(after, "}") > 0 {
+		return key + ":lock"
+	}
+	return "{" + key + "}:lock"
+}
+
+// holding is what a reply to an attempt to take a lock says.
+type holding int
+
+const (
+	unknown holding = iota // no answer, or Redis can't keep locks now: it is full, a replica, or between two nodes
+	ours
+	others
+)
+
+// holder reads a reply to SET NX GET. A lock that an earlier try took, whose reply was lost, has the same token.
+func holder(reply *redis.StatusCmd, token string) holding {
+	switch err := reply.Err(); {
+	case errors.Is(err, redis.Nil):
+		return ours
+	case err != nil:
+		return unknown
+	case reply.Val() == token:
+		return ours
+	}
+	return others
+}
 
 // newToken names one holding of locks, so that nobody gives back another's.
 func newToken() string {

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -198,12 +199,24 @@ func (r *read[K, V]) get(ctx context.Context, allowed bool) ([]*redis.StringCmd,
 	return replies, ok
 }
 
+// stored is what Redis has, or why there is nothing.
+func stored(reply *redis.StringCmd) ([]byte, Reason) {
+	raw, err := reply.Bytes()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, absent
+	case err != nil:
+		return nil, unavailable
+	}
+	return raw, ""
+}
+
 // take uses what Redis replied for a key, or says why it can't.
 func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64, at look) Reason {
-	raw, err := reply.Bytes()
-	if err != nil {
-		r.missed(key, absent, nil)
-		return absent
+	raw, why := stored(reply)
+	if why != "" {
+		r.missed(key, why, nil)
+		return why
 	}
 	r.batch.Bytes += len(raw)
 	e, why := r.kind.open(r.names[key], raw, at)

@@ -132,9 +132,9 @@ func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Re
 	if !ok {
 		return nil, unavailable
 	}
-	raw, err := reply.Bytes()
-	if err != nil {
-		return nil, absent
+	raw, why := stored(reply)
+	if why != "" {
+		return nil, why
 	}
 	b.Bytes += len(raw)
 	return r.open(name, raw, at)

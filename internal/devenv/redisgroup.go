@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,12 +39,13 @@ const (
 	groupLimit = 30 * time.Second
 )
 
-// ClusterSettings are lines of redis.conf for a node of a cluster. It is found dead in 1 s where production takes 15.
+// clusterSettings are lines of redis.conf for a node of a cluster. It is found dead in 1 s where production takes 15.
 func clusterSettings(bus int) map[string]string {
 	return map[string]string{
 		"cluster-enabled": "yes", "cluster-port": strconv.Itoa(bus), "cluster-config-file": "nodes.conf",
 		"cluster-node-timeout": "1000", "cluster-require-full-coverage": "no", "cluster-replica-validity-factor": "0",
 		"repl-diskless-sync-delay": "0",
+		"repl-ping-replica-period": "1", // the first one makes others count a replica as one, and is due after 10 s
 	}
 }
 
@@ -253,4 +255,72 @@ func (g *RedisGroup) Stop(ctx context.Context) error {
 	}
 	work.Wait()
 	return errors.Join(errs...)
+}
+
+// MoveSlot moves a slot of a cluster to another primary, its keys one after the other, as `redis-cli --cluster reshard`
+// does. Clients are redirected meanwhile.
+func (g *RedisGroup) MoveSlot(ctx context.Context, slot int) error {
+	primaries, from, err := g.owners(ctx, slot)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, p := range primaries {
+			p.client.Close()
+		}
+	}()
+	source, target := primaries[from], primaries[(from+1)%len(primaries)]
+	err = errors.Join(
+		target.client.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", source.id).Err(),
+		source.client.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", target.id).Err())
+	for err == nil {
+		var keys []string
+		if keys, err = source.client.ClusterGetKeysInSlot(ctx, slot, 10).Result(); err != nil || len(keys) == 0 {
+			break
+		}
+		host, port, _ := strings.Cut(target.client.Options().Addr, ":")
+		for _, key := range keys {
+			move := source.client.Do(ctx, "MIGRATE", host, port, key, 0, 5000, "REPLACE", "AUTH", g.Password)
+			err = errors.Join(err, move.Err())
+		}
+	}
+	for _, p := range append([]primary{target, source}, primaries...) {
+		err = errors.Join(err, p.client.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", target.id).Err())
+	}
+	if err != nil {
+		return fmt.Errorf("move slot %d: %w", slot, err)
+	}
+	return nil
+}
+
+type primary struct {
+	client *redis.Client
+	id     string
+}
+
+// owners are the primaries of a cluster, and which of them owns a slot.
+func (g *RedisGroup) owners(ctx context.Context, slot int) (all []primary, owner int, err error) {
+	owner = -1
+	var ranges []redis.ClusterSlot
+	for _, node := range g.Nodes {
+		c := redis.NewClient(&redis.Options{Addr: node.Addr, Password: g.Password})
+		ranges, err = c.ClusterSlots(ctx).Result()
+		c.Close()
+		if err == nil {
+			break
+		}
+	}
+	for _, one := range ranges {
+		id := one.Nodes[0].ID
+		if !slices.ContainsFunc(all, func(p primary) bool { return p.id == id }) {
+			all = append(all, primary{redis.NewClient(&redis.Options{Addr: one.Nodes[0].Addr, Password: g.Password}), id})
+		}
+		if one.Start <= slot && slot <= one.End {
+			owner = slices.IndexFunc(all, func(p primary) bool { return p.id == id })
+		}
+	}
+	if err == nil && owner < 0 {
+		err = fmt.Errorf("slot %d has no owner", slot)
+	}
+	return all, owner, err
 }

@@ -3,7 +3,6 @@ package redisconn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -12,7 +11,15 @@ import (
 )
 
 // blown is what commands to a node get while it is left alone. It is no reply of Redis: who gets it has no answer.
-var blown = errors.New("redisconn: this node of the cluster did not answer lately")
+type blown struct{}
+
+func (blown) Error() string { return "redisconn: this node of the cluster did not answer lately" }
+
+// Timeout has a command that any node can take, such as PUBLISH, tried with another.
+func (blown) Timeout() bool { return true }
+
+// Temporary makes it a net.Error.
+func (blown) Temporary() bool { return true }
 
 // fuse keeps one node of a cluster that is away from costing every round trip its whole budget: a batch of keys is
 // spread over all nodes, and is as slow as the slowest. After a few faults in a row it refuses the node's commands at
@@ -35,9 +42,13 @@ func (f *fuse) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
 }
 
-// ProcessHook leaves single commands alone, which are few, and learns from them.
+// ProcessHook refuses single commands while the node is left alone.
 func (f *fuse) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if !f.open() {
+			cmd.SetErr(blown{})
+			return blown{}
+		}
 		err := next(ctx, cmd)
 		f.heard(err)
 		return err
@@ -47,16 +58,23 @@ func (f *fuse) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook refuses batches while the node is left alone.
 func (f *fuse) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if until := f.next.Load(); until != 0 {
-			now := time.Now()
-			if now.UnixNano() < until || !f.next.CompareAndSwap(until, now.Add(fusePause).UnixNano()) {
-				return fmt.Errorf("%w: %d commands", blown, len(cmds))
-			}
+		if !f.open() {
+			return blown{}
 		}
 		err := next(ctx, cmds)
 		f.heard(err)
 		return err
 	}
+}
+
+// open tells whether commands may pass: all while the node is in use, and one now and then while it is not.
+func (f *fuse) open() bool {
+	until := f.next.Load()
+	if until == 0 {
+		return true
+	}
+	now := time.Now()
+	return now.UnixNano() >= until && f.next.CompareAndSwap(until, now.Add(fusePause).UnixNano())
 }
 
 // heard takes note of how a round trip ended. One that its caller gave up says nothing of the node.
