@@ -154,7 +154,7 @@ func (c *Cache) partly() bool {
 	if _, ok := c.Redis.(*redis.ClusterClient); !ok {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.ReadBudget)
+	ctx, cancel := context.WithTimeout(c.ctx, c.WriteBudget)
 	defer cancel()
 	if !c.alive(ctx) {
 		return false

@@ -536,6 +536,8 @@ func TestMany_LongLoadKeepsItsLock(t *testing.T) {
 	var group sync.WaitGroup
 	group.Go(func() { a.want(ka, map[int]string{1: "one"}, 1) })
 	<-loading
+	finished := sync.OnceFunc(func() { close(finish) })
+	defer finished()
 	// The lock was renewed, and not only taken, once more time is left to it than a moment before.
 	lock := lockKey(a.row(1))
 	for renewed := 0; renewed < 1; {
@@ -549,7 +551,7 @@ func TestMany_LongLoadKeepsItsLock(t *testing.T) {
 		}
 	}
 	group.Go(func() { b.want(kb, map[int]string{1: "one"}, 1) })
-	close(finish)
+	finished()
 	group.Wait()
 	b.wantLoads(0)
 }

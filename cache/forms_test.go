@@ -213,7 +213,7 @@ func (r *rig) hitsAll(k *Kind[int, string]) bool {
 // its own keys are hits again once a replica is promoted.
 func TestCluster_PrimaryDies(t *testing.T) {
 	t.Parallel()
-	g := testenv.Cluster(t)
+	g := testenv.Cluster(t, time.Second)
 	r := onGroup(t, g)
 	readers := startReaders(t, r)
 	readers.wait(t, 20)
@@ -231,9 +231,7 @@ func TestCluster_PrimaryDies(t *testing.T) {
 	if hits < all/4 {
 		t.Errorf("hits while one of three primaries is away: got %d of %d, want those of the others", hits, all)
 	}
-	if !r.cache.Available() {
-		t.Error("the cache is out of use, though two of three primaries answer")
-	}
+	eventually(t, "the cache is in use while two of three primaries answer", r.cache.Available)
 	wantPromoted(t, r.redis, g.Nodes[0].Addr)
 	readers.wait(t, 20)
 	readers.end()
@@ -260,7 +258,7 @@ func wantPromoted(t *testing.T, client redis.UniversalClient, dead string) {
 // Slots move from node to node under load: redirections are followed, and nothing is stale.
 func TestCluster_SlotsMove(t *testing.T) {
 	t.Parallel()
-	g := testenv.Cluster(t)
+	g := testenv.Cluster(t, time.Minute)
 	r := onGroup(t, g)
 	readers := startReaders(t, r)
 	readers.wait(t, 10)
@@ -285,7 +283,7 @@ func TestCluster_SlotsMove(t *testing.T) {
 // Sentinel promotes a replica when the primary is killed.
 func TestSentinel_PrimaryDies(t *testing.T) {
 	t.Parallel()
-	g := testenv.Sentinel(t)
+	g := testenv.Sentinel(t, time.Second)
 	r := onGroup(t, g)
 	readers := startReaders(t, r)
 	readers.wait(t, 20)

@@ -39,25 +39,25 @@ const (
 	groupLimit = 30 * time.Second
 )
 
-// clusterSettings are lines of redis.conf for a node of a cluster. It is found dead in 1 s where production takes 15.
-func clusterSettings(bus int) map[string]string {
+func clusterSettings(bus int, dead time.Duration) map[string]string {
 	return map[string]string{
 		"cluster-enabled": "yes", "cluster-port": strconv.Itoa(bus), "cluster-config-file": "nodes.conf",
-		"cluster-node-timeout": "1000", "cluster-require-full-coverage": "no", "cluster-replica-validity-factor": "0",
+		"cluster-node-timeout": strconv.FormatInt(dead.Milliseconds(), 10), "cluster-require-full-coverage": "no", "cluster-replica-validity-factor": "0",
 		"repl-diskless-sync-delay": "0",
 		"repl-ping-replica-period": "1", // the first one makes others count a replica as one, and is due after 10 s
 	}
 }
 
 // StartCluster returns once three primaries have all slots, and each of three replicas follows one of them. The servers
-// work in directories beside opts.Dir, whose names begin with it. The context bounds the start alone.
-func StartCluster(ctx context.Context, opts RedisOptions) (*RedisGroup, error) {
+// work in directories beside opts.Dir, whose names begin with it. A primary that is silent for as long as dead is replaced.
+// The context bounds the start alone.
+func StartCluster(ctx context.Context, opts RedisOptions, dead time.Duration) (*RedisGroup, error) {
 	ctx, cancel := context.WithTimeout(ctx, groupLimit)
 	defer cancel()
 	g := &RedisGroup{Password: password()}
 	err := g.start(ctx, opts, 2*clusterShards, &g.Nodes, func(int) (map[string]string, error) {
 		bus, err := freePort()
-		settings := clusterSettings(bus)
+		settings := clusterSettings(bus, dead)
 		settings["masterauth"] = g.Password
 		return settings, err
 	})
@@ -76,14 +76,15 @@ func StartCluster(ctx context.Context, opts RedisOptions) (*RedisGroup, error) {
 }
 
 // StartSentinel returns once a primary has two replicas, and three Sentinels know of all and of each other. The servers
-// work in directories beside opts.Dir, whose names begin with it. The context bounds the start alone.
-func StartSentinel(ctx context.Context, opts RedisOptions) (*RedisGroup, error) {
+// work in directories beside opts.Dir, whose names begin with it. A primary that is silent for as long as dead is replaced.
+// The context bounds the start alone.
+func StartSentinel(ctx context.Context, opts RedisOptions, dead time.Duration) (*RedisGroup, error) {
 	ctx, cancel := context.WithTimeout(ctx, groupLimit)
 	defer cancel()
 	g := &RedisGroup{Password: password()}
 	err := g.startReplicas(ctx, opts)
 	if err == nil {
-		err = g.startSentinels(ctx, opts)
+		err = g.startSentinels(ctx, opts, dead)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start Redis with Sentinel: %w", err), g.Stop(context.WithoutCancel(ctx)))
@@ -107,14 +108,14 @@ func (g *RedisGroup) startReplicas(ctx context.Context, opts RedisOptions) error
 	return g.start(ctx, opts, replicas, &g.Nodes, func(int) (map[string]string, error) { return following, nil })
 }
 
-func (g *RedisGroup) startSentinels(ctx context.Context, opts RedisOptions) error {
+func (g *RedisGroup) startSentinels(ctx context.Context, opts RedisOptions, dead time.Duration) error {
 	opts.sentinel, opts.Settings = true, nil
 	of := "sentinel %s " + SentinelMaster
 	err := g.start(ctx, opts, sentinels, &g.Sentinels, func(int) (map[string]string, error) {
 		return map[string]string{
 			fmt.Sprintf(of, "monitor"):                 "127.0.0.1 " + strconv.Itoa(g.Nodes[0].port) + " 2",
 			fmt.Sprintf(of, "auth-pass"):               g.Password,
-			fmt.Sprintf(of, "down-after-milliseconds"): "1000", // production takes 30 s
+			fmt.Sprintf(of, "down-after-milliseconds"): strconv.FormatInt(dead.Milliseconds(), 10),
 			fmt.Sprintf(of, "failover-timeout"):        "3000",
 			"sentinel sentinel-pass":                   g.Password,
 		}, nil

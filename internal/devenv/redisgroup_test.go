@@ -3,6 +3,7 @@ package devenv_test
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -10,9 +11,11 @@ import (
 	"freshet/internal/testenv"
 )
 
+const patient = 10 * time.Second
+
 func TestStartCluster_MovesASlot(t *testing.T) {
 	t.Parallel()
-	g, err := devenv.StartCluster(t.Context(), devenv.RedisOptions{Dir: filepath.Join(testenv.DataDir(t), "cluster")})
+	g, err := devenv.StartCluster(t.Context(), devenv.RedisOptions{Dir: filepath.Join(testenv.DataDir(t), "cluster")}, patient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +42,7 @@ func TestStartCluster_MovesASlot(t *testing.T) {
 
 func TestStartSentinel_KnowsThePrimary(t *testing.T) {
 	t.Parallel()
-	g, err := devenv.StartSentinel(t.Context(), devenv.RedisOptions{Dir: filepath.Join(testenv.DataDir(t), "sentinel")})
+	g, err := devenv.StartSentinel(t.Context(), devenv.RedisOptions{Dir: filepath.Join(testenv.DataDir(t), "sentinel")}, patient)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,11 +45,14 @@ func (f *fuse) DialHook(next redis.DialHook) redis.DialHook {
 // ProcessHook refuses single commands while the node is left alone.
 func (f *fuse) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if within(ctx) {
+			return next(ctx, cmd)
+		}
 		if !f.open() {
 			cmd.SetErr(blown{})
 			return blown{}
 		}
-		err := next(ctx, cmd)
+		err := next(enter(ctx), cmd)
 		f.heard(err)
 		return err
 	}
@@ -58,14 +61,24 @@ func (f *fuse) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook refuses batches while the node is left alone.
 func (f *fuse) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if within(ctx) {
+			return next(ctx, cmds)
+		}
 		if !f.open() {
 			return blown{}
 		}
-		err := next(ctx, cmds)
+		err := next(enter(ctx), cmds)
 		f.heard(err)
 		return err
 	}
 }
+
+type passKey struct{}
+
+// enter marks what passes: the greeting on a new connection goes through the same hooks as the command that needs it.
+func enter(ctx context.Context) context.Context { return context.WithValue(ctx, passKey{}, true) }
+
+func within(ctx context.Context) bool { return ctx.Value(passKey{}) != nil }
 
 // open tells whether commands may pass: all while the node is in use, and one now and then while it is not.
 func (f *fuse) open() bool {

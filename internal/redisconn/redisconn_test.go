@@ -202,3 +202,32 @@ func TestFuse_LeavesADeadNodeAlone(t *testing.T) {
 		t.Errorf("after the node is back: got %v", err)
 	}
 }
+
+// A node that was away, and whose connections are all gone, is in use again.
+func TestFuse_NodeComesBack(t *testing.T) {
+	t.Parallel()
+	g := testenv.Cluster(t, time.Minute)
+	client := open(t, g.URL)
+	node := g.Nodes[0]
+	send := func() error {
+		pipe := client.Pipeline()
+		pipe.Set(t.Context(), "{06S}", 1, time.Minute) // slot 0
+		_, err := pipe.Exec(t.Context())
+		return err
+	}
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	node.Kill()
+	for !errors.Is(send(), blown{}) {
+		t.Log("not yet")
+	}
+	if err := node.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); send() != nil; {
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("the node is back for 20 s: got %v", send())
+		}
+	}
+}

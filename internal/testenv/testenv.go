@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -192,13 +193,21 @@ func SharedSentinel(t testing.TB) *devenv.RedisGroup {
 	return group(t, current(t).sentinel)
 }
 
-// Cluster starts a Redis cluster for this test alone, which may kill its servers and move its slots. It costs seconds.
-func Cluster(t testing.TB) *devenv.RedisGroup { return ownGroup(t, devenv.StartCluster) }
+// Cluster starts a Redis cluster for this test alone, which may kill its servers and move its slots. A primary that is
+// silent for as long as dead is replaced. It costs seconds.
+func Cluster(t testing.TB, dead time.Duration) *devenv.RedisGroup {
+	return ownGroup(t, devenv.StartCluster, dead)
+}
 
-// Sentinel starts a primary with two replicas and three Sentinels for this test alone. It costs seconds.
-func Sentinel(t testing.TB) *devenv.RedisGroup { return ownGroup(t, devenv.StartSentinel) }
+// Sentinel is Cluster for a primary with two replicas and three Sentinels.
+func Sentinel(t testing.TB, dead time.Duration) *devenv.RedisGroup {
+	return ownGroup(t, devenv.StartSentinel, dead)
+}
 
-type startGroup = func(context.Context, devenv.RedisOptions) (*devenv.RedisGroup, error)
+// patient is for servers that nobody kills: on a busy machine one may be silent for seconds.
+const patient = 30 * time.Second
+
+type startGroup = func(context.Context, devenv.RedisOptions, time.Duration) (*devenv.RedisGroup, error)
 
 func group(t testing.TB, start func() (*devenv.RedisGroup, error)) *devenv.RedisGroup {
 	t.Helper()
@@ -209,11 +218,11 @@ func group(t testing.TB, start func() (*devenv.RedisGroup, error)) *devenv.Redis
 	return g
 }
 
-func ownGroup(t testing.TB, start startGroup) *devenv.RedisGroup {
+func ownGroup(t testing.TB, start startGroup, dead time.Duration) *devenv.RedisGroup {
 	t.Helper()
 	p := current(t)
 	g := group(t, func() (*devenv.RedisGroup, error) {
-		return start(t.Context(), devenv.RedisOptions{Dir: filepath.Join(p.dir.path, fmt.Sprintf("group-%d", p.names.Add(1)))})
+		return start(t.Context(), devenv.RedisOptions{Dir: filepath.Join(p.dir.path, fmt.Sprintf("group-%d", p.names.Add(1)))}, dead)
 	})
 	t.Cleanup(func() {
 		if err := g.Stop(context.Background()); err != nil {
@@ -226,6 +235,6 @@ func ownGroup(t testing.TB, start startGroup) *devenv.RedisGroup {
 // sharedGroup leaves its servers to the end of the test binary, which removes their directories.
 func sharedGroup(dir, name string, start startGroup) func() (*devenv.RedisGroup, error) {
 	return sync.OnceValues(func() (*devenv.RedisGroup, error) {
-		return start(context.Background(), devenv.RedisOptions{Dir: filepath.Join(dir, name)})
+		return start(context.Background(), devenv.RedisOptions{Dir: filepath.Join(dir, name)}, patient)
 	})
 }
