@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/term"
 
 	"freshet/internal/command"
+	"freshet/internal/redisconn"
 	"freshet/internal/seed"
 	"freshet/internal/server"
 	"freshet/internal/tracing"
@@ -30,7 +32,14 @@ func main() {
 	defer stop()
 	if err := run(ctx, os.Args, os.LookupEnv, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "freshet:", err)
-		os.Exit(1)
+		code := 1
+		if its, ok := errors.AsType[interface {
+			error
+			ExitCode() int
+		}](err); ok {
+			code = its.ExitCode()
+		}
+		os.Exit(code)
 	}
 }
 
@@ -43,7 +52,7 @@ func run(ctx context.Context, args []string, lookup lookup, stdout, stderr io.Wr
 		Writer:    stdout,
 		ErrWriter: stderr,
 		Commands: []*cli.Command{
-			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.explain(), p.policy(), p.version(),
+			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.explain(), p.doctor(), p.policy(), p.version(),
 		},
 		ArgValidator:   checkArguments,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
@@ -161,7 +170,7 @@ func (p *program) databaseURL(to *string) cli.Flag {
 func (p *program) redisURL(to *string) cli.Flag {
 	return &cli.StringFlag{
 		Name: "redis-url", Sources: p.env("REDIS_URL"), Destination: to, Required: true, HideDefault: true,
-		Usage: "Redis: redis://user:password@host:port/0, or rediss:// with TLS",
+		Usage: "Redis: " + redisconn.Usage,
 	}
 }
 
@@ -413,6 +422,20 @@ func (p *program) policy() *cli.Command {
 		Name:   "policy",
 		Usage:  "print the effective cache policy of the schema",
 		Action: func(context.Context, *cli.Command) error { return command.PrintPolicy(p.out) },
+	}
+}
+
+func (p *program) doctor() *cli.Command {
+	o := command.DoctorOptions{Out: p.out}
+	return &cli.Command{
+		Name:        "doctor",
+		Usage:       "look for what keeps PostgreSQL and Redis from being fresh, fast or safe, and say how to mend it",
+		Description: "The exit code is 0 if nothing is to be mended, whatever the warnings; 1 if something is; 2 if a server can't be asked.",
+		Flags: []cli.Flag{
+			p.databaseURL(&o.DatabaseURL), p.redisURL(&o.RedisURL),
+			&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"},
+		},
+		Action: func(ctx context.Context, _ *cli.Command) error { return command.Doctor(ctx, o) },
 	}
 }
 

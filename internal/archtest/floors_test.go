@@ -40,6 +40,7 @@ var floors = map[string]int{
 	"internal/store":      1,
 	"internal/auth":       2,
 	"internal/ledger":     2,
+	"internal/doctor":     1,
 	"internal/persisted":  2,
 	"internal/seed":       2,
 	"internal/verifier":   2,

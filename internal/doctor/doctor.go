@@ -1,0 +1,66 @@
+// Package doctor looks for what keeps a deployment from being fresh, fast or safe, and says how to mend it.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/uptrace/bun"
+)
+
+// Level says how bad a finding is.
+type Level string
+
+// Away is a server that can't be asked. Mend is something that costs freshness, speed or safety; Warning may be meant.
+const (
+	Fine    Level = "fine"
+	Warning Level = "warning"
+	Mend    Level = "mend"
+	Away    Level = "away"
+)
+
+// Finding is what was seen of one thing, and what to do about it; Advice is empty for what is fine.
+type Finding struct {
+	Check  string `json:"check"`
+	Level  Level  `json:"level"`
+	Seen   string `json:"seen"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// Examine looks at PostgreSQL and Redis, and changes nothing. It takes a few round trips; each server that can't be asked is
+// one finding.
+func Examine(ctx context.Context, db *bun.DB, client redis.UniversalClient) []Finding {
+	e := &examination{}
+	e.postgres(ctx, db)
+	e.redis(ctx, client)
+	return e.found
+}
+
+type examination struct{ found []Finding }
+
+func (e *examination) fine(check, format string, args ...any) {
+	e.found = append(e.found, Finding{Check: check, Level: Fine, Seen: fmt.Sprintf(format, args...)})
+}
+
+func (e *examination) add(level Level, check, seen, advice string) {
+	e.found = append(e.found, Finding{check, level, seen, advice})
+}
+
+// judge adds a finding that is fine, or of the level if bad.
+func (e *examination) judge(bad bool, level Level, check, seen, advice string) {
+	if bad {
+		e.add(level, check, seen, advice)
+		return
+	}
+	e.fine(check, "%s", seen)
+}
+
+// clock compares a server's clock with this host's, by the middle of the round trip that asked for it.
+func (e *examination) clock(check string, before, after, server time.Time) {
+	const apart = time.Second
+	difference := server.Sub(before.Add(after.Sub(before) / 2)).Round(time.Millisecond)
+	e.judge(difference.Abs() > apart, Warning, check, fmt.Sprintf("clock differs from this host's by %s", difference),
+		"synchronise both with NTP: entries expire by wall clocks, though freshness does not depend on them")
+}
