@@ -3,6 +3,7 @@ package changelog
 import (
 	"context"
 	"encoding/json"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -71,7 +72,7 @@ func listen[M any](ctx context.Context, o *Options, channel string, handle func(
 // listenOnce ends with the connection, and when nothing has come for so long that the connection may be dead: each
 // instance speaks, and is answered, once in a renewal period.
 func listenOnce[M any](ctx context.Context, o *Options, channel string, handle func(M)) {
-	subscription := o.Redis.Subscribe(ctx, channel)
+	subscription := o.subscribe(ctx, channel)
 	// A read that waits does not notice the end of ctx.
 	stop := context.AfterFunc(ctx, func() { subscription.Close() })
 	defer func() {
@@ -93,6 +94,28 @@ func listenOnce[M any](ctx context.Context, o *Options, channel string, handle f
 			handle(message)
 		}
 	}
+}
+
+// subscribe listens at any node of a cluster that answers: a message reaches all. The client itself would choose by the
+// channel's slot, whose primary may be the one that is away.
+func (o *Options) subscribe(ctx context.Context, channel string) *redis.PubSub {
+	nodes, ok := o.Redis.(*redis.ClusterClient)
+	if !ok {
+		return o.Redis.Subscribe(ctx, channel)
+	}
+	asked, cancel := context.WithTimeout(ctx, o.Grant/2)
+	defer cancel()
+	var first atomic.Pointer[redis.Client]
+	_ = nodes.ForEachMaster(asked, func(ctx context.Context, node *redis.Client) error {
+		if node.Ping(ctx).Err() == nil && first.CompareAndSwap(nil, node) {
+			cancel() // the others need not be waited for
+		}
+		return nil
+	})
+	if node := first.Load(); node != nil {
+		return node.Subscribe(ctx, channel)
+	}
+	return nodes.Subscribe(ctx, channel)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
