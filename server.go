@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, lookup lookup, stdout, stderr io.Wr
 		Writer:    stdout,
 		ErrWriter: stderr,
 		Commands: []*cli.Command{
-			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.explain(), p.doctor(), p.policy(), p.version(),
+			p.serve(), p.dev(), p.migrate(), p.seed(), p.persisted(), p.explain(), p.cache(), p.doctor(), p.policy(), p.version(),
 		},
 		ArgValidator:   checkArguments,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
@@ -422,20 +422,6 @@ func (p *program) policy() *cli.Command {
 		Name:   "policy",
 		Usage:  "print the effective cache policy of the schema",
 		Action: func(context.Context, *cli.Command) error { return command.PrintPolicy(p.out) },
-	}
-}
-
-func (p *program) doctor() *cli.Command {
-	o := command.DoctorOptions{Out: p.out}
-	return &cli.Command{
-		Name:        "doctor",
-		Usage:       "look for what keeps PostgreSQL and Redis from being fresh, fast or safe, and say how to mend it",
-		Description: "The exit code is 0 if nothing is to be mended, whatever the warnings; 1 if something is; 2 if a server can't be asked.",
-		Flags: []cli.Flag{
-			p.databaseURL(&o.DatabaseURL), p.redisURL(&o.RedisURL),
-			&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"},
-		},
-		Action: func(ctx context.Context, _ *cli.Command) error { return command.Doctor(ctx, o) },
 	}
 }
 

@@ -25,6 +25,7 @@ type DoctorOptions struct {
 // asked. Warnings ask for none.
 type DoctorCode int
 
+// Error says which.
 func (c DoctorCode) Error() string {
 	if c == 2 {
 		return "doctor: a server can't be asked"
