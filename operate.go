@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/urfave/cli/v3"
 
@@ -64,5 +65,24 @@ func (p *program) doctor() *cli.Command {
 			&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return command.Doctor(ctx, o) },
+	}
+}
+
+func (p *program) migrate() *cli.Command {
+	var url string
+	step := func(name, usage string, do func(context.Context, string, io.Writer) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, Flags: []cli.Flag{p.databaseURL(&url)},
+			Action: func(ctx context.Context, _ *cli.Command) error { return do(ctx, url, p.out) },
+		}
+	}
+	return &cli.Command{
+		Name:  "migrate",
+		Usage: "change the schema of the database",
+		Commands: []*cli.Command{
+			step("up", "apply the migrations that are missing", command.MigrateUp),
+			step("down", "take back what the last up applied", command.MigrateDown),
+			step("status", "list the migrations", command.MigrateStatus),
+		},
 	}
 }

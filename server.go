@@ -304,25 +304,6 @@ func (p *program) sizeFlag(size *seed.Size) cli.Flag {
 		func(text string) error { return size.UnmarshalText([]byte(text)) })
 }
 
-func (p *program) migrate() *cli.Command {
-	var url string
-	step := func(name, usage string, do func(context.Context, string, io.Writer) error) *cli.Command {
-		return &cli.Command{
-			Name: name, Usage: usage, Flags: []cli.Flag{p.databaseURL(&url)},
-			Action: func(ctx context.Context, _ *cli.Command) error { return do(ctx, url, p.out) },
-		}
-	}
-	return &cli.Command{
-		Name:  "migrate",
-		Usage: "change the schema of the database",
-		Commands: []*cli.Command{
-			step("up", "apply the migrations that are missing", command.MigrateUp),
-			step("down", "take back what the last up applied", command.MigrateDown),
-			step("status", "list the migrations", command.MigrateStatus),
-		},
-	}
-}
-
 func (p *program) seed() *cli.Command {
 	var url string
 	var size seed.Size
