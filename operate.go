@@ -86,3 +86,11 @@ func (p *program) migrate() *cli.Command {
 		},
 	}
 }
+
+func (p *program) policy() *cli.Command {
+	return &cli.Command{
+		Name:   "policy",
+		Usage:  "print the effective cache policy of the schema",
+		Action: func(context.Context, *cli.Command) error { return command.PrintPolicy(p.out) },
+	}
+}

@@ -398,14 +398,6 @@ func isTerminal(in io.Reader) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-func (p *program) policy() *cli.Command {
-	return &cli.Command{
-		Name:   "policy",
-		Usage:  "print the effective cache policy of the schema",
-		Action: func(context.Context, *cli.Command) error { return command.PrintPolicy(p.out) },
-	}
-}
-
 func (p *program) version() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
