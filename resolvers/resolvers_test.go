@@ -329,3 +329,16 @@ func TestMutations_RefusalsLeaveTheRestNull(t *testing.T) {
 			`"publishPost":{"post":null,"userErrors":[{"code":"TOO_SHORT","path":["input","title"]}]},`+
 			`"signUp":{"token":null,"viewer":null,"userErrors":[{"code":"TAKEN","path":["input","handle"]}]}}`)
 }
+
+// What no source can be asked for is null, with an error that says so, and the rest of the response is there.
+func TestExternal_UnavailableBesideData(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	response := r.ask(nil, `{ exchangeRates { base } geocode(query: "berlin") { name } profile(id: "1") { id } }`)
+	if got, want := string(response.Data), `{"exchangeRates":null,"geocode":null,"profile":null}`; got != want {
+		t.Errorf("data: got %s, want %s", got, want)
+	}
+	if len(response.Errors) != 2 {
+		t.Errorf("errors: got %v, want one of each source", response.Errors)
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"freshet/internal/redisconn"
 	"freshet/internal/server"
 	"freshet/internal/testenv"
 )
@@ -64,7 +65,7 @@ func TestMetrics_OperationsByBuild(t *testing.T) {
 func TestMetrics_OfRedis(t *testing.T) {
 	t.Parallel()
 	server1 := testenv.Redis(t, map[string]string{"maxmemory": "64mb"})
-	client, err := openRedis(server1.URL, 2)
+	client, err := redisconn.Open(server1.URL, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
