@@ -1,5 +1,6 @@
-// Package playground serves GraphiQL from the binary, with sample operations and each field's cache policy in the
-// documentation, to a browser that need not reach anything else.
+// Package playground serves GraphiQL from the binary, with sample operations, each field's cache policy in the
+// documentation and a panel that shows what the caches did, and a live overview of the caches, to a browser that need not
+// reach anything else.
 package playground
 
 import (
@@ -11,8 +12,11 @@ import (
 	"strings"
 )
 
-// Path is where the page is. What it loads is below.
+// Path is where GraphiQL is. What it loads is below.
 const Path = "/playground"
+
+// CachePath is where the live overview of the caches is.
+const CachePath = Path + "/cache"
 
 const assetPath = Path + "/assets/"
 
@@ -28,7 +32,7 @@ var dist embed.FS
 //go:embed web/samples
 var sampleFiles embed.FS
 
-// Options of the page. The zero value is a page for signed-out readers of /graphql.
+// Options of the pages. The zero value is a playground for signed-out readers of /graphql.
 type Options struct {
 	// Endpoint is the path of the GraphQL endpoint, on the playground's own origin; /graphql if empty.
 	Endpoint string
@@ -37,6 +41,9 @@ type Options struct {
 	// Token is the bearer token with which requests from the page begin. Whoever can load the page can read it: for
 	// development only.
 	Token string
+	// AdminToken is the bearer token with which the overview asks; if empty, the page asks for one. As with Token: for
+	// development only.
+	AdminToken string
 	// Policy tells in words how long and for whom a type or field is cached, by schema coordinate: "Post": "300 s",
 	// "Query.feed": "60 s, private".
 	Policy map[string]string
@@ -56,11 +63,14 @@ func (o Options) withDefaults() Options {
 }
 
 // Handler serves GET and HEAD of Path and of everything below it; mount it at both. It panics if what was embedded is
-// not what the build makes, which this package's tests rule out.
+// not what the build makes, which this package's tests rule out. What the pages ask of the caches is the server's: POST of
+// CachePath (evict a key, make a tag stale) and GET of CachePath/events (the overview's figures, as server-sent events).
 func Handler(options Options) http.Handler {
+	options = options.withDefaults()
 	mux := http.NewServeMux()
-	mux.Handle("GET "+Path, page(options.withDefaults()))
+	mux.Handle("GET "+Path, graphiql(options))
 	mux.Handle("GET "+Path+"/{$}", http.RedirectHandler(Path, http.StatusMovedPermanently))
+	mux.Handle("GET "+CachePath, overview(options))
 	mux.Handle("GET "+Path+"/licenses.txt", newFile("dist/licenses.txt", "no-cache"))
 	for _, path := range paths(dist, "dist/assets/*") {
 		// The names hold a hash of the content, and so never stand for another.
@@ -70,24 +80,38 @@ func Handler(options Options) http.Handler {
 	return withSecurityHeaders(mux)
 }
 
-// page is GraphiQL's, rendered once: all requests get the same bytes.
-func page(options Options) *file {
+func graphiql(options Options) *file {
+	return page("index.html", options.Title, options.Token, map[string]any{
+		"endpoint": options.Endpoint,
+		"title":    options.Title,
+		"token":    options.Token,
+		"policy":   options.Policy,
+		"samples":  samples(),
+		"cache":    CachePath,
+	})
+}
+
+func overview(options Options) *file {
+	return page("cache.html", options.Title, options.AdminToken, map[string]any{
+		"title":      options.Title,
+		"adminToken": options.AdminToken,
+		"events":     CachePath + "/events",
+		"playground": Path,
+	})
+}
+
+// page is rendered once: all requests get the same bytes. Secret is what the configuration holds that no cache may keep.
+func page(name, title, secret string, config map[string]any) *file {
 	var html bytes.Buffer
-	err := template.Must(template.ParseFS(dist, "dist/index.html")).Execute(&html, map[string]any{
-		"Title":  options.Title,
+	err := template.Must(template.ParseFS(dist, "dist/"+name)).Execute(&html, map[string]any{
+		"Title":  title,
 		"Assets": assetPath,
-		"Config": map[string]any{
-			"endpoint": options.Endpoint,
-			"title":    options.Title,
-			"token":    options.Token,
-			"policy":   options.Policy,
-			"samples":  samples(),
-		},
+		"Config": config,
 	})
 	if err != nil {
-		panic("playground: render page: " + err.Error())
+		panic("playground: render " + name + ": " + err.Error())
 	}
-	if options.Token != "" {
+	if secret != "" {
 		return newFileOf(html.Bytes(), ".html", "no-store")
 	}
 	return newFileOf(html.Bytes(), ".html", "no-cache")

@@ -17,17 +17,20 @@ import (
 
 // config is what the page reads from its element #config.
 type config struct {
-	Endpoint string
-	Title    string
-	Token    string
-	Policy   map[string]string
-	Samples  []struct{ Query, Variables string }
+	Endpoint   string
+	Title      string
+	Token      string
+	AdminToken string
+	Policy     map[string]string
+	Samples    []struct{ Query, Variables string }
 }
 
 func TestHandler_SecurityHeaders(t *testing.T) {
 	t.Parallel()
 	handler := playground.Handler(playground.Options{})
-	for _, path := range []string{"/playground", "/playground/", scriptPath(t, handler), "/playground/nothing"} {
+	for _, path := range []string{
+		"/playground", "/playground/", "/playground/cache", scriptPath(t, handler), "/playground/nothing",
+	} {
 		header := get(handler, path).Result().Header
 		policy := header.Get("Content-Security-Policy")
 		if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self'; style-src 'self';") {
@@ -54,6 +57,7 @@ func TestHandler_Caching(t *testing.T) {
 	t.Parallel()
 	open := playground.Handler(playground.Options{})
 	withToken := playground.Handler(playground.Options{Token: "secret"})
+	withAdmin := playground.Handler(playground.Options{AdminToken: "secret"})
 	tests := map[string]struct {
 		handler http.Handler
 		path    string
@@ -61,6 +65,9 @@ func TestHandler_Caching(t *testing.T) {
 	}{
 		"page":            {open, "/playground", "no-cache"},
 		"page with token": {withToken, "/playground", "no-store"},
+		"overview":        {withToken, "/playground/cache", "no-cache"},
+		"with admin":      {withAdmin, "/playground/cache", "no-store"},
+		"page, no token":  {withAdmin, "/playground", "no-cache"},
 		"script":          {withToken, scriptPath(t, withToken), "public, max-age=31536000, immutable"},
 		"licences":        {open, "/playground/licenses.txt", "no-cache"},
 	}
@@ -121,6 +128,10 @@ func TestHandler_Routes(t *testing.T) {
 		{"GET", "/playground/assets/", 404},
 		{"GET", "/playground/assets/main.js", 404},
 		{"GET", "/", 404},
+		{"GET", "/playground/cache", 200},
+		{"GET", "/playground/cache.html", 404},
+		{"GET", "/playground/cache/events", 404},
+		{"POST", "/playground/cache", 405},
 		{"POST", "/playground", 405},
 	}
 	for _, test := range tests {
@@ -136,10 +147,11 @@ func TestHandler_HostileOptionsStayData(t *testing.T) {
 	t.Parallel()
 	const hostile = "</script><script>alert(1)</script>{{.Token}}\"'<!--\u2028&\\"
 	want := playground.Options{
-		Endpoint: "/graphql?" + hostile,
-		Title:    hostile,
-		Token:    hostile,
-		Policy:   map[string]string{hostile: hostile},
+		Endpoint:   "/graphql?" + hostile,
+		Title:      hostile,
+		Token:      hostile,
+		AdminToken: hostile,
+		Policy:     map[string]string{hostile: hostile},
 	}
 	page := get(playground.Handler(want), "/playground").Body.String()
 	if scripts := strings.Count(page, "<script"); scripts != 2 {
@@ -151,6 +163,21 @@ func TestHandler_HostileOptionsStayData(t *testing.T) {
 	got := configOf(t, page)
 	if got.Endpoint != want.Endpoint || got.Title != hostile || got.Token != hostile || got.Policy[hostile] != hostile {
 		t.Errorf("got configuration %+v, want %+v", got, want)
+	}
+	page = get(playground.Handler(want), "/playground/cache").Body.String()
+	if got := configOf(t, page); strings.Count(page, "<script") != 2 || got.AdminToken != hostile || got.Title != hostile {
+		t.Errorf("got overview %s, want the options as data in it", page)
+	}
+}
+
+func TestHandler_EachPageHasItsTokenOnly(t *testing.T) {
+	t.Parallel()
+	handler := playground.Handler(playground.Options{Token: "reader's", AdminToken: "administrator's"})
+	if got := configOf(t, get(handler, "/playground").Body.String()); got.Token != "reader's" || got.AdminToken != "" {
+		t.Errorf("playground: got %q and %q, want the reader's token alone", got.Token, got.AdminToken)
+	}
+	if got := configOf(t, get(handler, "/playground/cache").Body.String()); got.Token != "" || got.AdminToken != "administrator's" {
+		t.Errorf("overview: got %q and %q, want the administrator's token alone", got.Token, got.AdminToken)
 	}
 }
 
@@ -170,15 +197,17 @@ func TestHandler_Defaults(t *testing.T) {
 func TestPage_LoadsFromHereOnly(t *testing.T) {
 	t.Parallel()
 	handler := playground.Handler(playground.Options{})
-	page := get(handler, "/playground").Body.String()
-	if found := regexp.MustCompile(`https?:|="//`).FindString(page[:strings.Index(page, `<script type="application/json"`)]); found != "" {
-		t.Errorf("got %s in the head of the page, want no address elsewhere:\n%s", found, page)
-	}
 	used := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(page, -1) {
-		used[match[1]] = true
-		if response := get(handler, match[1]); response.Code != http.StatusOK {
-			t.Errorf("%s: got status %d, want 200", match[1], response.Code)
+	for _, path := range []string{playground.Path, playground.CachePath} {
+		page := get(handler, path).Body.String()
+		if found := regexp.MustCompile(`https?:|="//`).FindString(page[:strings.Index(page, `<script type="application/json"`)]); found != "" {
+			t.Errorf("%s: got %s in the head of the page, want no address elsewhere:\n%s", path, found, page)
+		}
+		for _, match := range regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(page, -1) {
+			used[match[1]] = true
+			if response := get(handler, match[1]); response.Code != http.StatusOK {
+				t.Errorf("%s: got status %d, want 200", match[1], response.Code)
+			}
 		}
 	}
 	built, err := filepath.Glob("dist/assets/*")
@@ -188,7 +217,7 @@ func TestPage_LoadsFromHereOnly(t *testing.T) {
 	for _, file := range built {
 		path := "/playground/assets/" + filepath.Base(file)
 		if !used[path] {
-			t.Errorf("got %s in dist, which the page does not use; want it rebuilt", file)
+			t.Errorf("got %s in dist, which no page uses; want it rebuilt", file)
 		}
 		content, err := os.ReadFile(file)
 		if err != nil {

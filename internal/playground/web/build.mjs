@@ -23,7 +23,7 @@ const withoutFonts = {
 rmSync(dist, { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: here,
-  entryPoints: ['src/main.tsx', 'src/icon.svg'],
+  entryPoints: ['src/main.tsx', 'src/overview.tsx', 'src/icon.svg'],
   outdir: '../dist/assets',
   entryNames: '[name]-[hash]',
   bundle: true,
@@ -42,11 +42,13 @@ const { metafile } = await build({
 });
 
 const assets = Object.keys(metafile.outputs).map((path) => basename(path));
-const page = readFileSync(join(here, 'index.html'), 'utf8').replace(/%(\w+)\.(\w+)%/g, (_, name, extension) =>
-  assets.find((asset) => asset.startsWith(`${name}-`) && asset.endsWith(`.${extension}`)),
-);
 mkdirSync(dist, { recursive: true });
-writeFileSync(join(dist, 'index.html'), page);
+for (const name of ['index.html', 'cache.html']) {
+  const page = readFileSync(join(here, name), 'utf8').replace(/%(\w+)\.(\w+)%/g, (_, asset, extension) =>
+    assets.find((path) => path.startsWith(`${asset}-`) && path.endsWith(`.${extension}`)),
+  );
+  writeFileSync(join(dist, name), page);
+}
 writeFileSync(join(dist, 'licenses.txt'), notices(Object.keys(metafile.inputs)));
 
 // The licence of each package of which a file went into the bundle.

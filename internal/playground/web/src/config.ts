@@ -7,6 +7,8 @@ export interface Config {
   token: string;
   /** Cache policy in words by schema coordinate: `Post`, `Query.feed`. */
   policy: Record<string, string>;
+  /** Path of the overview of the caches, which also takes orders. */
+  cache: string;
   /** Operations to begin with, in the order of their tabs. */
   samples: Sample[];
 }
@@ -17,6 +19,17 @@ export interface Sample {
   variables: string;
 }
 
-export function readConfig(): Config {
+/** What the server tells the overview. */
+export interface OverviewConfig {
+  title: string;
+  /** Bearer token to begin with; empty outside development. */
+  adminToken: string;
+  /** Path of the stream of figures. */
+  events: string;
+  /** Path of the playground. */
+  playground: string;
+}
+
+export function readConfig<C = Config>(): C {
   return JSON.parse(document.getElementById('config')!.textContent!);
 }

@@ -4,13 +4,19 @@ import { createRoot } from 'react-dom/client';
 import { readConfig, type Config } from './config';
 import { adaptEditors } from './editors';
 import { createFetcher } from './fetcher';
+import { Inspector } from './inspector';
+import { createPanel } from './panel';
 import { createStorage } from './storage';
 import './style.css';
+import './panel.css';
 
 const config = readConfig();
 const headers = config.token ? JSON.stringify({ Authorization: `Bearer ${config.token}` }, null, 2) : undefined;
+const inspector = new Inspector(config.endpoint, config.cache);
+const { plugin, Follow } = createPanel(inspector, config.cache);
 const options = {
-  fetcher: createFetcher(config),
+  fetcher: createFetcher(config, inspector),
+  plugins: [plugin],
   storage: createStorage(config.samples, headers),
   defaultTabs: config.samples.map((sample) => ({ ...sample, headers })),
   defaultHeaders: headers,
@@ -24,6 +30,7 @@ function Playground({ title }: Config) {
     <GraphiQL {...options} defaultEditorToolsVisibility>
       <GraphiQL.Logo>
         <h1 className="freshet-title">{title}</h1>
+        <Follow />
       </GraphiQL.Logo>
     </GraphiQL>
   );

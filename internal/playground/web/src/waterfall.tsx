@@ -1,0 +1,143 @@
+import { bytes, count, milliseconds, plural, seconds } from './format';
+import { fact } from './outcome';
+import type { Key, Read, Report, Statement } from './report';
+import { joined, missed, tier } from './words';
+
+interface Props {
+  report: Report;
+  evict(key: string): void;
+}
+
+/** What was read for a result, in the order in which it began, on the time of the request. */
+export function Waterfall({ report: { reads, sql, tookMs }, evict }: Props) {
+  return (
+    <div className="freshet-waterfall">
+      <h3>Reads</h3>
+      {!reads?.length && <p>Nothing was read from the caches of single values.</p>}
+      {reads?.length ? (
+        <>
+          <p className="freshet-axis" aria-hidden="true">
+            <span>0</span>
+            <span>{milliseconds(tookMs)}</span>
+          </p>
+          <ol>
+            {reads.map((read, index) => (
+              <li key={index}>
+                <ReadOf read={read} total={tookMs} evict={evict} />
+              </li>
+            ))}
+          </ol>
+        </>
+      ) : null}
+      {sql?.length ? (
+        <>
+          <h3>Statements outside the caches</h3>
+          <Statements statements={sql} total={tookMs} />
+        </>
+      ) : null}
+    </div>
+  );
+}
+
+function ReadOf({ read, total, evict }: { read: Read; total: number; evict: Props['evict'] }) {
+  const { kind, startMs, tookMs, loadMs, roundTrips, keys, sql, error } = read;
+  const paths = joined(keys);
+  return (
+    <>
+      <details>
+        <summary>
+          <span className="freshet-read">
+            <strong>{kind}</strong> {plural(keys.length, 'key')}
+            <span className="freshet-time">
+              {milliseconds(tookMs)} from {milliseconds(startMs)}
+            </span>
+          </span>
+          {paths.slice(0, 3).map((path) => (
+            <code key={path}>{path}</code>
+          ))}
+          {paths.length > 3 && <span>and {count(paths.length - 3)} more paths</span>}
+          <Bar {...{ startMs, tookMs, total }} className={keys.some((key) => key.miss) ? 'freshet-missed' : 'freshet-found'} />
+          <Tally keys={keys} />
+        </summary>
+        <p>
+          {plural(roundTrips, 'round trip')} to Redis{loadMs ? `; loading took ${milliseconds(loadMs)}` : ''}
+        </p>
+        <ul className="freshet-keys">
+          {keys.map((key) => (
+            <li key={key.key}>
+              <KeyOf found={key} evict={evict} />
+            </li>
+          ))}
+        </ul>
+      </details>
+      {error && <p className="freshet-error">Error: {error}</p>}
+      {sql?.length ? <Statements statements={sql} total={total} /> : null}
+    </>
+  );
+}
+
+// How many keys each tier answered, and why not the caches.
+function Tally({ keys }: { keys: Key[] }) {
+  const tally = new Map<string, number>();
+  const add = (what: string) => tally.set(what, (tally.get(what) ?? 0) + 1);
+  for (const key of keys) add(key.miss ? `✗ ${missed(key)}` : `✓ ${key.tier || 'not answered'}`);
+  return (
+    <span className="freshet-tally">
+      {[...tally].slice(0, 6).map(([what, times]) => (
+        <span key={what} className={what.startsWith('✗') ? 'freshet-missed' : 'freshet-found'}>
+          {what}
+          {times > 1 && ` × ${count(times)}`}
+        </span>
+      ))}
+      {tally.size > 6 && <span>and {plural(tally.size - 6, 'other reason')}</span>}
+    </span>
+  );
+}
+
+function KeyOf({ found: key, evict }: { found: Key; evict: Props['evict'] }) {
+  return (
+    <details>
+      <summary>
+        <code>{key.key}</code> <span>{key.miss ? missed(key) : key.tier}</span>
+      </summary>
+      <dl>
+        {key.tier && fact('Answered by', tier(key.tier))}
+        {key.absent && fact('Value', 'none: the source has no such key')}
+        {key.age !== undefined && fact('Age', seconds(key.age))}
+        {key.ttl !== undefined && fact('TTL left', seconds(key.ttl))}
+        {key.asOf && fact('As of', `position ${count(key.asOf.at)}`)}
+        {key.bytes ? fact('Size', bytes(key.bytes)) : null}
+        {key.tags?.length ? fact('Tags', key.tags.join(' ')) : null}
+        {key.paths?.length ? fact('Asked by', key.paths.slice(0, 20).join(' ')) : null}
+      </dl>
+      <button type="button" onClick={() => evict(key.key)}>
+        Evict {key.key}
+      </button>
+    </details>
+  );
+}
+
+function Statements({ statements, total }: { statements: Statement[]; total: number }) {
+  return (
+    <ol className="freshet-statements">
+      {statements.map(({ statement, startMs, tookMs }, index) => (
+        <li key={index}>
+          <span className="freshet-time">
+            SQL {milliseconds(tookMs)} from {milliseconds(startMs)}
+          </span>
+          <Bar {...{ startMs, tookMs, total }} className="freshet-sql" />
+          <code>{statement}</code>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Bar({ startMs, tookMs, total, className }: { startMs: number; tookMs: number; total: number; className: string }) {
+  const share = (ms: number) => `${Math.min(100, Math.max(0, (ms / (total || 1)) * 100))}%`;
+  return (
+    <svg className={`freshet-bar ${className}`} aria-hidden="true">
+      <rect x={share(startMs)} width={share(tookMs)} height="100%" />
+    </svg>
+  );
+}
