@@ -38,7 +38,7 @@ export function Actions({ inspector, exchange, report, order, message }: Props) 
     <div className="freshet-actions">
       <h3>Actions</h3>
       <div className="freshet-buttons">
-        <button type="button" disabled={isFetching} onClick={() => runWith({ 'Freshet-Debug': 'cache, source' })}>
+        <button type="button" disabled={isFetching || !reads} onClick={() => runWith({ 'Freshet-Debug': 'cache, source' })}>
           Run without cache
         </button>
         <button type="button" disabled={isFetching || !reads} onClick={() => runWith({ 'Cache-Control': 'no-cache' })}>
