@@ -66,7 +66,7 @@ function Tiles({ snapshot, samples }: { snapshot: Snapshot; samples: Sample[] })
       <Tile name="Hit rate, last minute" value={percent(hits, reads)} note={plural(reads, 'read')} />
       <Tile name="Instance" value={instance.name} note={`up ${seconds(instance.uptimeS)}`} />
       <Tile
-        name="May serve from the cache"
+        name="Serves from the cache"
         value={instance.granted ? 'Yes' : 'No'}
         note={instance.granted ? 'granted' : 'no grant: everything is read from PostgreSQL'}
         bad={!instance.granted}

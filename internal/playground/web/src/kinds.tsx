@@ -9,7 +9,7 @@ export function KindTable({ kinds }: { kinds: Kind[] }) {
     <Table
       label="Kinds"
       empty="Nothing has been read yet."
-      head={['Kind', 'Hit rate', 'Memory', 'Redis', 'Misses', 'Why', 'Loads', 'Load', 'Batch', 'Failed', 'Early', 'Stale']}
+      head={['Kind', 'Hit rate', 'Memory', 'Redis', 'Misses', 'Why', 'Loads', 'Mean load', 'Mean batch', 'Failed loads', 'Early refreshes', 'Served stale']}
       rows={kinds.map((kind) => {
         const { hits, misses } = readsOf(kind);
         return [

@@ -1,10 +1,10 @@
-import { percent, plural } from './format';
+import { percent, plural, short } from './format';
 import { total, type Sample } from './history';
 
 const minutes = 10;
 const width = 300;
 const height = 72;
-const step = 10_000; // what one point of a line stands for
+const step = 20_000; // what one point of a line stands for; the history has a moment in ten seconds
 
 /** A small plot of each kind's hit rate, over the same ten minutes and from 0 to 100 %, and of how much was read. */
 export function Plots({ samples, now }: { samples: Sample[]; now: number }) {
@@ -29,7 +29,8 @@ type Point = ReturnType<typeof total>;
 
 function pointsOf(samples: Sample[], now: number): Point[] {
   const points = Array.from({ length: (minutes * 60_000) / step }, (): Sample[] => []);
-  for (const sample of samples) points[points.length - 1 - Math.floor((now - sample.at) / step)]?.push(sample);
+  const last = Math.floor(now / step); // not now itself, or each point would change whenever time goes on
+  for (const sample of samples) points[points.length - 1 - last + Math.floor(sample.at / step)]?.push(sample);
   return points.map(total);
 }
 
@@ -42,7 +43,7 @@ function Plot({ kind, points }: { kind: string; points: Point[] }) {
   return (
     <figure>
       <figcaption>
-        <strong>{kind}</strong> <span>{rate}</span> <span>{plural(reads, 'read')}</span>
+        <strong>{kind}</strong> <span>{rate}</span> <span>{short(reads)} reads</span>
       </figcaption>
       <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`${kind}: hit rate ${rate} of ${plural(reads, 'read')} in 10 minutes`}>
         {points.map((point, i) => {

@@ -56,7 +56,7 @@ function ReadOf({ read, total, evict }: { read: Read; total: number; evict: Prop
             <code key={path}>{path}</code>
           ))}
           {paths.length > 3 && <span>and {count(paths.length - 3)} more paths</span>}
-          <Bar {...{ startMs, tookMs, total }} className={keys.some((key) => key.miss) ? 'freshet-missed' : 'freshet-found'} />
+          <Bar {...{ startMs, tookMs, total }} className={worst(keys).className} />
           <Tally keys={keys} />
         </summary>
         <p>
@@ -76,15 +76,26 @@ function ReadOf({ read, total, evict }: { read: Read; total: number; evict: Prop
   );
 }
 
+// What a key's read came to, worst first; each has a mark of its own beside its colour.
+const outcomes = [
+  { mark: '✗', className: 'freshet-missed' },
+  { mark: '·', className: 'freshet-sql' }, // no cache was asked
+  { mark: '✓', className: 'freshet-found' },
+] as const;
+
+const outcomeOf = ({ miss, tier }: Key) => outcomes[miss ? 0 : tier === 'memory' || tier === 'redis' ? 2 : 1];
+
+const worst = (keys: Key[]) => outcomes[Math.min(2, ...keys.map((key) => outcomes.indexOf(outcomeOf(key)))) as 0 | 1 | 2];
+
 // How many keys each tier answered, and why not the caches.
 function Tally({ keys }: { keys: Key[] }) {
   const tally = new Map<string, number>();
   const add = (what: string) => tally.set(what, (tally.get(what) ?? 0) + 1);
-  for (const key of keys) add(key.miss ? `✗ ${missed(key)}` : `✓ ${key.tier || 'not answered'}`);
+  for (const key of keys) add(`${outcomeOf(key).mark} ${key.miss ? missed(key) : key.tier || 'not answered'}`);
   return (
     <span className="freshet-tally">
       {[...tally].slice(0, 6).map(([what, times]) => (
-        <span key={what} className={what.startsWith('✗') ? 'freshet-missed' : 'freshet-found'}>
+        <span key={what} className={outcomes.find(({ mark }) => what.startsWith(mark))!.className}>
           {what}
           {times > 1 && ` × ${count(times)}`}
         </span>
@@ -122,11 +133,18 @@ function Statements({ statements, total }: { statements: Statement[]; total: num
     <ol className="freshet-statements">
       {statements.map(({ statement, startMs, tookMs }, index) => (
         <li key={index}>
-          <span className="freshet-time">
-            SQL {milliseconds(tookMs)} from {milliseconds(startMs)}
-          </span>
-          <Bar {...{ startMs, tookMs, total }} className="freshet-sql" />
-          <code>{statement}</code>
+          <details>
+            <summary>
+              <span className="freshet-read">
+                SQL
+                <span className="freshet-time">
+                  {milliseconds(tookMs)} from {milliseconds(startMs)}
+                </span>
+              </span>
+              <Bar {...{ startMs, tookMs, total }} className="freshet-sql" />
+              <code>{statement}</code>
+            </summary>
+          </details>
         </li>
       ))}
     </ol>
