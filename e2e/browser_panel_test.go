@@ -155,7 +155,7 @@ func comparesCachedWithFresh(t *testing.T, tab *tab, _ site) {
 
 func copiesAsCurl(t *testing.T, tab *tab, at site) {
 	setVariables(t, tab, `{"first": 3, "after": null}`)
-	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.replaceRange("# it's a \"quoted\" $HOME\n", { line: 0, ch: 0 })`)
+	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.replaceRange("# it's a \"quoted\" $HOME, with `+at.token+`\n", { line: 0, ch: 0 })`)
 	runUntil(t, tab, `document.querySelector('.freshet-badge')`)
 	press(t, tab, "Copy as curl")
 	waitFor(t, tab, `document.querySelector('.freshet-cache textarea')`)
