@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -74,7 +75,7 @@ func TestOverview_OfAServer(t *testing.T) {
 func showsFigures(t *testing.T, browser context.Context) {
 	at, events := startOverview(t, playground.Options{AdminToken: "secret"})
 	tab := visitOverview(t, browser, at)
-	events <- snapshot(1_000_000, 100, 0)
+	send(t, events, snapshot(1_000_000, 100, 0))
 	waitFor(t, tab, overviewState+` === 'Live'`)
 	shown := evaluate[string](t, tab, overviewText)
 	for _, want := range []string{
@@ -93,7 +94,7 @@ func showsFigures(t *testing.T, browser context.Context) {
 		t.Error("got an alarm, want none without inconsistencies")
 	}
 
-	events <- snapshot(1_002_000, 150, 2)
+	send(t, events, snapshot(1_002_000, 150, 2))
 	waitFor(t, tab, `document.querySelector('[role="alert"]')?.innerText.includes('2 inconsistencies!')`)
 	if got := evaluate[string](t, tab, `document.querySelector('figcaption').innerText`); !strings.Contains(got, "90 %") || !strings.Contains(got, "100 reads") {
 		t.Errorf("got the plot titled %q, want 90 %% of 100 reads", got)
@@ -103,7 +104,7 @@ func showsFigures(t *testing.T, browser context.Context) {
 func pauses(t *testing.T, browser context.Context) {
 	at, events := startOverview(t, playground.Options{AdminToken: "secret"})
 	tab := visitOverview(t, browser, at)
-	events <- snapshot(1_000_000, 100, 0)
+	send(t, events, snapshot(1_000_000, 100, 0))
 	waitFor(t, tab, overviewState+` === 'Live'`)
 	pause := chromedp.CSS(`.top button`)
 	do(t, tab, chromedp.Click(pause))
@@ -112,18 +113,18 @@ func pauses(t *testing.T, browser context.Context) {
 		t.Error("got the figures gone, want them to stay while paused")
 	}
 	do(t, tab, chromedp.Click(pause))
-	events <- snapshot(1_002_000, 100, 1)
+	send(t, events, snapshot(1_002_000, 100, 1))
 	waitFor(t, tab, overviewState+` === 'Live' && document.querySelector('[role="alert"]')`)
 }
 
 func reconnects(t *testing.T, browser context.Context) {
 	at, events := startOverview(t, playground.Options{AdminToken: "secret"})
 	tab := visitOverview(t, browser, at)
-	events <- snapshot(1_000_000, 100, 0)
+	send(t, events, snapshot(1_000_000, 100, 0))
 	waitFor(t, tab, overviewState+` === 'Live'`)
-	events <- "" // the end of a stream
+	send(t, events, "") // the end of a stream
 	waitFor(t, tab, overviewState+`.startsWith('Disconnected; trying again in 1 s')`)
-	events <- snapshot(1_002_000, 100, 0)
+	send(t, events, snapshot(1_002_000, 100, 0))
 	waitFor(t, tab, overviewState+` === 'Live'`)
 }
 
@@ -135,13 +136,13 @@ func asksForToken(t *testing.T, browser context.Context) {
 	waitFor(t, tab, overviewText+`.includes('The server refused the token')`)
 	evaluate[chromedp.Void](t, tab, `document.querySelector('#token').select()`)
 	do(t, tab, chromedp.SendKeys(tokenField, "secret"), chromedp.Click(chromedp.CSS(`.token button`)))
-	events <- snapshot(1_000_000, 100, 0)
+	send(t, events, snapshot(1_000_000, 100, 0))
 	waitFor(t, tab, overviewState+` === 'Live'`)
 	if got := evaluate[string](t, tab, `JSON.stringify(localStorage) + document.cookie`); strings.Contains(got, "secret") {
 		t.Errorf("got %s stored, want no token beyond the tab", got)
 	}
 	do(t, tab, chromedp.Reload())
-	events <- snapshot(1_002_000, 100, 0)
+	send(t, events, snapshot(1_002_000, 100, 0))
 	waitFor(t, tab, `document.querySelector('.state')?.textContent === 'Live'`)
 	evaluate[chromedp.Void](t, tab, `[...document.querySelectorAll('.top button')].at(-1).click()`)
 	waitFor(t, tab, `document.querySelector('#token')`)
@@ -153,9 +154,9 @@ func asksForToken(t *testing.T, browser context.Context) {
 func showsNothing(t *testing.T, browser context.Context) {
 	at, events := startOverview(t, playground.Options{AdminToken: "secret"})
 	tab := visitOverview(t, browser, at)
-	events <- `{"at": 1000, "instance": {"name": "new", "granted": false, "position": 0,
+	send(t, events, `{"at": 1000, "instance": {"name": "new", "granted": false, "position": 0,
 		"epoch": "0", "lag": 0, "silenceMs": 0, "sequencer": "", "uptimeS": 0}, "inconsistent": 0, "verified": 0, "log": null, "kinds": null, "history": null, "hottest": null,
-		"largest": null, "slowest": null, "memory": null, "redis": null, "available": false, "builds": null}`
+		"largest": null, "slowest": null, "memory": null, "redis": null, "available": false, "builds": null}`)
 	waitFor(t, tab, overviewState+` === 'Live'`)
 	shown := evaluate[string](t, tab, overviewText)
 	for _, want := range []string{
@@ -199,6 +200,16 @@ func startOverview(t *testing.T, options playground.Options) (origin string, eve
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL, events
+}
+
+// send returns when the page's stream has taken the event.
+func send(t *testing.T, events chan<- string, event string) {
+	t.Helper()
+	select {
+	case events <- event:
+	case <-time.After(patience):
+		t.Fatal("got no page that listens, want one")
+	}
 }
 
 func visitOverview(t *testing.T, browser context.Context, origin string, before ...chromedp.Action[chromedp.Void]) *tab {

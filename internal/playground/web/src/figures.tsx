@@ -64,7 +64,7 @@ function Tiles({ snapshot, samples }: { snapshot: Snapshot; samples: Sample[] })
   return (
     <dl className="tiles">
       <Tile name="Hit rate, last minute" value={percent(hits, reads)} note={plural(reads, 'read')} />
-      <Tile name="Instance" value={instance.name} note={`up ${seconds(instance.uptimeS)}`} />
+      <Tile name="Instance" value={instance.name || 'without a name'} note={`up ${seconds(instance.uptimeS)}`} />
       <Tile
         name="Serves from the cache"
         value={instance.granted ? 'Yes' : 'No'}

@@ -7,10 +7,10 @@ export const count = (n: number) => number.format(n);
 /** Short, for large numbers in little space: 1.2M. */
 export const short = (n: number) => (n < 10_000 ? number.format(n) : compact.format(n));
 
-export const plural = (n: number, one: string, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+export const plural = (n: number, one: string, many = `${one}s`) => `${short(n)} ${n === 1 ? one : many}`;
 
 export function milliseconds(ms: number): string {
-  if (ms < 1) return `${Math.round(ms * 1000)} µs`;
+  if (ms > 0 && ms < 1) return `${Math.round(ms * 1000)} µs`;
   return ms < 1000 ? `${precise.format(ms)} ms` : seconds(ms / 1000);
 }
 

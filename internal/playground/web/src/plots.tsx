@@ -1,4 +1,4 @@
-import { percent, plural, short } from './format';
+import { percent, plural } from './format';
 import { total, type Sample } from './history';
 
 const minutes = 10;
@@ -43,7 +43,7 @@ function Plot({ kind, points }: { kind: string; points: Point[] }) {
   return (
     <figure>
       <figcaption>
-        <strong>{kind}</strong> <span>{rate}</span> <span>{short(reads)} reads</span>
+        <strong>{kind}</strong> <span>{rate}</span> <span>{plural(reads, 'read')}</span>
       </figcaption>
       <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`${kind}: hit rate ${rate} of ${plural(reads, 'read')} in 10 minutes`}>
         {points.map((point, i) => {
