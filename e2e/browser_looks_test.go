@@ -39,7 +39,6 @@ var (
 func TestLooks(t *testing.T) {
 	t.Parallel()
 	at := startSite(t)
-	makeDeveloper(t, at)
 	browser := startBrowser(t)
 	first := 7
 	for _, theme := range themes {

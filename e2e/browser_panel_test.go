@@ -28,7 +28,6 @@ const (
 func TestCachePanel(t *testing.T) {
 	t.Parallel()
 	at := startSite(t)
-	makeDeveloper(t, at)
 	browser := startBrowser(t)
 	for _, test := range []struct {
 		name string
@@ -155,16 +154,16 @@ func comparesCachedWithFresh(t *testing.T, tab *tab, _ site) {
 
 func copiesAsCurl(t *testing.T, tab *tab, at site) {
 	setVariables(t, tab, `{"first": 3, "after": null}`)
-	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.replaceRange("# it's a \"quoted\" $HOME, with `+at.token+`\n", { line: 0, ch: 0 })`)
+	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.replaceRange("# it's a \"quoted\" $HOME, with `+at.page+`\n", { line: 0, ch: 0 })`)
 	runUntil(t, tab, `document.querySelector('.freshet-badge')`)
 	press(t, tab, "Copy as curl")
 	waitFor(t, tab, `document.querySelector('.freshet-cache textarea')`)
 	command := evaluate[string](t, tab, `document.querySelector('.freshet-cache textarea').value`)
-	if strings.Contains(command, at.token) || !strings.Contains(command, "$TOKEN") {
+	if strings.Contains(command, at.page) || !strings.Contains(command, "$TOKEN") {
 		t.Errorf("got %s, want $TOKEN in place of the token", command)
 	}
 	shell := exec.CommandContext(t.Context(), "sh", "-c", command)
-	shell.Env = append(os.Environ(), "TOKEN="+at.token)
+	shell.Env = append(os.Environ(), "TOKEN="+at.page)
 	said, err := shell.CombinedOutput()
 	if err != nil {
 		t.Fatalf("got %v and %s from\n%s", err, said, command)
@@ -238,13 +237,6 @@ func visitPanel(t *testing.T, browser context.Context, at site, before ...chrome
 	return tab
 }
 
-// makeDeveloper gives the demo account and its session the scope.
-func makeDeveloper(t *testing.T, at site) {
-	t.Helper()
-	execute(t, at, `UPDATE accounts SET scopes = '{developer}' WHERE profile_id = (SELECT id FROM profiles WHERE handle = 'demo')`)
-	execute(t, at, `UPDATE sessions SET scopes = '{developer}' WHERE profile_id = (SELECT id FROM profiles WHERE handle = 'demo')`)
-}
-
 // execute changes rows behind the server's back.
 func execute(t *testing.T, at site, sql string) {
 	t.Helper()
@@ -292,7 +284,7 @@ func press(t *testing.T, tab *tab, name string) {
 func titleIs(at site, id, title string) string {
 	return `(window.poll ??= fetch('/graphql', {
 		method: 'POST',
-		headers: { 'Content-Type': 'application/json', Authorization: 'Bearer ` + at.token + `' },
+		headers: { 'Content-Type': 'application/json', Authorization: 'Bearer ` + at.page + `' },
 		body: JSON.stringify({ query: '{ post(id: "` + id + `") { title } }' }),
 	}).then((response) => response.json()).then(({ data }) => {
 		window.title = data?.post?.title;

@@ -71,7 +71,7 @@ func everySampleRuns(t *testing.T, browser context.Context, at site) {
 	for _, title := range titles {
 		do(t, tab, chromedp.Click(chromedp.CSS(`.graphiql-tab-button[title="`+title+`"]`)))
 		waitFor(t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.operationName === '`+title+`'`)
-		if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.token) {
+		if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.page) {
 			t.Errorf("%s: got headers %s, want the demo token", title, got)
 		}
 		do(t, tab, chromedp.Click(runOperation))
@@ -128,18 +128,18 @@ func tokenIsNotStored(t *testing.T, browser context.Context, at site) {
 	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.setValue('query Mine { __typename }')`)
 	waitFor(t, tab, `localStorage.getItem('freshet:graphiql:tabState')?.includes('Mine')`)
 	stored := evaluate[string](t, tab, `JSON.stringify(localStorage)`)
-	if strings.Contains(stored, at.token) {
+	if strings.Contains(stored, at.page) {
 		t.Errorf("got %s stored, want it without the token", stored)
 	}
 	do(t, tab, chromedp.Reload())
 	waitFor(t, tab, tabs+`.some((tab) => tab.title === 'Mine')`)
 	do(t, tab, chromedp.Click(showHeaders))
-	if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.token) {
+	if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.page) {
 		t.Errorf("got headers %s after a reload, want the demo token", got)
 	}
 	do(t, tab, chromedp.Click(showHistory), chromedp.Click(chromedp.CSS(`.graphiql-history-item-label`)))
 	waitFor(t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.getValue().includes('feed')`)
-	if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.token) {
+	if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.page) {
 		t.Errorf("got headers %s from the history, want the demo token", got)
 	}
 }

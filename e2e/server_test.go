@@ -17,6 +17,7 @@ import (
 type site struct {
 	origin   string
 	token    string // of the demo account
+	page     string // the playground's token: of the demo account, with the developers' scope
 	admin    string // the administrator's token
 	database string // its address, with the password
 	data     string // directory
@@ -63,7 +64,7 @@ func startSite(t *testing.T) site {
 		t.Fatalf("learn the server's address: %v", err)
 	}
 	return site{
-		origin: info.URL, token: info.Token, admin: info.AdminToken, database: info.DatabaseURL, data: data, program: program,
+		origin: info.URL, token: info.Token, page: info.PlaygroundToken, admin: info.AdminToken, database: info.DatabaseURL, data: data, program: program,
 	}
 }
 

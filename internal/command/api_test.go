@@ -69,7 +69,7 @@ func (w *world) startWith(change func(*ServeOptions)) *api {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	srv, err := i.listen("")
+	srv, err := i.listen("", "")
 	if err != nil {
 		i.close()
 		w.t.Fatal(err)

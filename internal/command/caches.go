@@ -1,15 +1,19 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"freshet/cache"
 	"freshet/internal/changelog"
 	"freshet/internal/inspect"
+	"freshet/internal/persisted"
 	"freshet/internal/server"
 	"freshet/models"
 )
@@ -55,6 +59,8 @@ func (i *instance) overview(_ context.Context, first bool) any {
 
 		Available: i.cache.Available(), Inconsistent: verified.Inconsistent, Verified: verified.Verified,
 	}
+	o.Redis = inspect.RedisOf(families)
+	o.Builds = i.builds(families)
 	if first {
 		o.History = i.history.all()
 	}
@@ -63,9 +69,32 @@ func (i *instance) overview(_ context.Context, first bool) any {
 
 func (i *instance) itself(log changelog.Stats, now time.Time) inspect.Instance {
 	return inspect.Instance{
-		Name: i.options.Name, Granted: log.Granted, Position: log.Position.At, Epoch: inspect.Epoch(log.Position),
+		Name: cmp.Or(i.options.Name, "instance"), Granted: log.Granted, Position: log.Position.At, Epoch: inspect.Epoch(log.Position),
 		Lag: log.Lag, SilenceMs: log.Silence.Milliseconds(), Sequencer: log.Sequencer, UptimeS: now.Sub(i.started).Seconds(),
 	}
+}
+
+// builds are those that are known here, with what became of their requests since the start.
+func (i *instance) builds(families []*dto.MetricFamily) []inspect.Build {
+	builds := []inspect.Build{}
+	for _, l := range i.library.Listings() {
+		if n := len(builds); n == 0 || builds[n-1].App != l.App || builds[n-1].Build != l.Build {
+			builds = append(builds, inspect.Build{App: l.App, Build: l.Build, State: stateOf(l.Active)})
+		}
+		p := l.Entry.Operation.Policy(nil)
+		one := inspect.Served{ID: l.Entry.ID, Name: l.Entry.Label(), MaxAge: p.MaxAge.Seconds(), Scope: string(p.Scope)}
+		inspect.CountServed(&one, families, l.App, l.Build)
+		last := &builds[len(builds)-1]
+		last.Operations = append(last.Operations, one)
+	}
+	return builds
+}
+
+func stateOf(active bool) string {
+	if active {
+		return string(persisted.Active)
+	}
+	return "not active"
 }
 
 func officeOf(o *changelog.Office) *inspect.ChangeLog {

@@ -26,8 +26,11 @@ type DevOptions struct {
 	Out   io.Writer
 }
 
-// device names the sessions that dev signs in with.
-const device = "freshet dev"
+// The names of the sessions that dev signs in with.
+const (
+	device           = "freshet dev"
+	playgroundDevice = "freshet dev, playground"
+)
 
 // Dev serves from a private PostgreSQL and a private Redis, with demo data, until ctx ends.
 func Dev(ctx context.Context, o DevOptions) (err error) {
@@ -52,20 +55,16 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 		return err
 	}
 	defer i.close()
-	demo, err := i.devToken(ctx, seed.DemoHandle, seed.DemoPassword)
+	info, err := i.devTokens(ctx)
 	if err != nil {
 		return err
 	}
-	admin, err := i.devToken(ctx, seed.AdminHandle, seed.AdminPassword)
-	if err != nil {
-		return err
-	}
-	srv, err := i.listen(demo)
+	srv, err := i.listen(info.PlaygroundToken, info.AdminToken)
 	if err != nil {
 		return listenError(o.Serve.Addr, err)
 	}
-	url := localURL(srv.Addr())
-	info := devenv.Info{URL: url, GraphQL: url + "/graphql", Token: demo, AdminToken: admin}
+	info.URL = localURL(srv.Addr())
+	info.GraphQL = info.URL + "/graphql"
 	if err := env.WriteInfo(info); err != nil {
 		return err
 	}
@@ -99,8 +98,24 @@ func prepare(ctx context.Context, o DevOptions) error {
 	return Seed(ctx, o.Serve.DatabaseURL, o.Size, o.Out)
 }
 
+// devTokens signs in for those who read dev.json. The playground's session may see what the caches did, as the demo
+// account's others may not.
+func (i *instance) devTokens(ctx context.Context) (info devenv.Info, err error) {
+	if info.Token, err = i.devToken(ctx, seed.DemoHandle, seed.DemoPassword, device); err != nil {
+		return info, err
+	}
+	if info.AdminToken, err = i.devToken(ctx, seed.AdminHandle, seed.AdminPassword, device); err != nil {
+		return info, err
+	}
+	if info.PlaygroundToken, err = i.devToken(ctx, seed.DemoHandle, seed.DemoPassword, playgroundDevice); err != nil {
+		return info, err
+	}
+	_, err = i.db.NewUpdate().Table("sessions").Set("scopes = '{developer}'").Where("device = ?", playgroundDevice).Exec(ctx)
+	return info, err
+}
+
 // devToken signs in, and ends the sessions of earlier runs.
-func (i *instance) devToken(ctx context.Context, handle, password string) (string, error) {
+func (i *instance) devToken(ctx context.Context, handle, password, device string) (string, error) {
 	token, viewer, err := i.auth.SignIn(ctx, models.SignInInput{Handle: handle, Password: password, Device: device})
 	var refusal models.Refusal
 	if errors.As(err, &refusal) {

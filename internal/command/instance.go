@@ -208,11 +208,12 @@ func release(schema graphql.ExecutableSchema) string {
 	return version
 }
 
-// listen makes the instance's HTTP server. Token, if any, is what requests from the playground begin with.
-func (i *instance) listen(token string) (*server.Server, error) {
+// listen makes the instance's HTTP server. Token, if any, is what requests from the playground begin with, and adminToken
+// what its overview of the caches does.
+func (i *instance) listen(token, adminToken string) (*server.Server, error) {
 	o := i.serverOptions()
 	if i.options.Playground {
-		o.Playground, o.Caches = i.playground(token), i.caches()
+		o.Playground, o.Caches = i.playground(token, adminToken), i.caches()
 		i.work.Go(func() { i.remember(i.background) })
 	}
 	srv, err := server.New(o)
@@ -271,12 +272,12 @@ func (i *instance) warm(srv *server.Server) {
 	srv.Warm(i.background, hottest)
 }
 
-func (i *instance) playground(token string) http.Handler {
+func (i *instance) playground(token, adminToken string) http.Handler {
 	words := make(map[string]string)
 	for _, rule := range i.policy.Rules() {
 		words[rule.Coordinate] = rule.String()
 	}
-	return playground.Handler(playground.Options{Token: token, Policy: words})
+	return playground.Handler(playground.Options{Token: token, AdminToken: adminToken, Policy: words})
 }
 
 // ready tells what requests need. Without Redis they are slower, not fewer.
@@ -359,7 +360,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		return err
 	}
 	defer i.close()
-	srv, err := i.listen("")
+	srv, err := i.listen("", "")
 	if err != nil {
 		return listenError(o.Addr, err)
 	}

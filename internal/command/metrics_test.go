@@ -45,8 +45,9 @@ func TestMetrics_OperationsByBuild(t *testing.T) {
 	a.send("", `{"query":"query FreeName { __typename }"}`, "Apollographql-Client-Name: free-text", "Apollographql-Client-Version: 1.0")
 	got := a.metrics()
 	for _, want := range []string{
-		`freshet_persisted_operations_total{app="ios",build="1.0",operation="Ann",outcome="ok"} 3`,
-		`freshet_persisted_operations_total{app="ios",build="other",operation="Ann",outcome="ok"} 2`,
+		`freshet_persisted_operations_total{app="ios",build="1.0",operation="Ann",outcome="hit"} 3`,
+		`freshet_persisted_operations_total{app="ios",build="other",operation="Ann",outcome="ok"} 1`,
+		`freshet_persisted_operations_total{app="ios",build="other",operation="Ann",outcome="hit"} 1`,
 		`freshet_persisted_operations_total{app="other",build="other",operation="other",outcome="ok"} 1`,
 		`freshet_results_total{outcome="hit"} `, `freshet_results_total{outcome="made"} `,
 		`freshet_cache_entry_bytes_count{kind="operation"} `,

@@ -21,6 +21,8 @@ type Info struct {
 	Token string `json:"token"`
 	// AdminToken signs in as the administrator, who has every scope.
 	AdminToken string `json:"adminToken"`
+	// PlaygroundToken is another session of the demo account, with the developers' scope: the playground begins with it.
+	PlaygroundToken string `json:"playgroundToken"`
 	// DatabaseURL and RedisURL contain the passwords of the private servers.
 	DatabaseURL string `json:"databaseURL"`
 	RedisURL    string `json:"redisURL"`

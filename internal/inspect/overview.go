@@ -210,3 +210,52 @@ func EntriesOf(service string, held []cache.Detail, now time.Time) []Entry {
 	}
 	return entries
 }
+
+// RedisOf sums up what the masters say of themselves, out of the metrics; nil while none answers.
+func RedisOf(families []*dto.MetricFamily) *Redis {
+	sums := make(map[string]float64)
+	masters := 0
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			sums[family.GetName()] += metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+		}
+		if family.GetName() == "freshet_redis_memory_used_bytes" {
+			masters = len(family.GetMetric())
+		}
+	}
+	if masters == 0 {
+		return nil
+	}
+	return &Redis{
+		UsedMemory: sums["freshet_redis_memory_used_bytes"], MaxMemory: sums["freshet_redis_memory_max_bytes"],
+		EvictedKeys: sums["freshet_redis_evicted_keys_total"], Hits: sums["freshet_redis_keyspace_hits_total"],
+		Misses: sums["freshet_redis_keyspace_misses_total"], Masters: masters,
+	}
+}
+
+// CountServed adds what became of an operation's requests, out of the metrics. What can't be kept counts as uncacheable
+// in place of a miss.
+func CountServed(one *Served, families []*dto.MetricFamily, app, build string) {
+	for _, family := range families {
+		if family.GetName() != "freshet_persisted_operations_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			labels := make(map[string]string)
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if labels["app"] != app || labels["build"] != build || labels["operation"] != one.Name {
+				continue
+			}
+			switch n := metric.GetCounter().GetValue(); {
+			case labels["outcome"] == "hit":
+				one.Hits += n
+			case one.MaxAge > 0:
+				one.Misses += n
+			default:
+				one.Uncacheable += n
+			}
+		}
+	}
+}

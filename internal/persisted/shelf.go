@@ -157,6 +157,27 @@ func (l *Library) Listed(op *operation.Operation) bool {
 	return l.shelf.Load().listed[op.Hash]
 }
 
+// Listing is an operation of a build.
+type Listing struct {
+	App, Build string
+	Active     bool
+	Entry      *Entry
+}
+
+// Listings are all that is served, in the order of apps, builds and labels.
+func (l *Library) Listings() []Listing {
+	var all []Listing
+	for _, e := range l.shelf.Load().entries {
+		for build, in := range e.builds {
+			all = append(all, Listing{e.App, build, in.active, e})
+		}
+	}
+	slices.SortFunc(all, func(a, b Listing) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Build, b.Build), cmp.Compare(a.Entry.Label(), b.Entry.Label()))
+	})
+	return all
+}
+
 // Hottest returns the n operations that were asked for most, each once, the most used first.
 func (l *Library) Hottest(n int) []*Entry {
 	type ranked struct {

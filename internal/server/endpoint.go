@@ -89,7 +89,11 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.errors.refuse(w, r, err)
 	}
 	e.metrics.operation(rec.kind, rec.outcome, time.Since(rec.started))
-	e.metrics.uses.count(rec.use, rec.outcome)
+	if rec.outcome == outcomeOK && rec.result == resultHit {
+		e.metrics.uses.count(rec.use, resultHit)
+	} else {
+		e.metrics.uses.count(rec.use, rec.outcome)
+	}
 	if counter := e.metrics.results[rec.result]; counter != nil {
 		counter.Inc()
 	}

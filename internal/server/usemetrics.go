@@ -44,13 +44,13 @@ type useMetrics struct {
 
 // useCounts are by outcome. Early is what was counted as other.
 type useCounts struct {
-	ok, errors, refused atomic.Int64
-	early               [3]int64 // a scrape's
+	hit, ok, errors, refused atomic.Int64
+	early                    [4]int64 // a scrape's
 }
 
 func newUseMetrics() *useMetrics {
 	m := &useMetrics{named: make(map[use]bool), desc: prometheus.NewDesc("freshet_persisted_operations_total",
-		"GraphQL requests by operation and build, as published, and outcome; the most used have labels of their own.",
+		"GraphQL requests by operation and build, as published, and outcome: hit (a kept result), ok, errors, refused; the most used have labels of their own.",
 		[]string{"app", "build", "operation", "outcome"}, nil)}
 	m.uses.make = func(use) *useCounts { return new(useCounts) }
 	return m
@@ -59,6 +59,8 @@ func newUseMetrics() *useMetrics {
 func (m *useMetrics) count(of use, outcome string) {
 	counts := m.uses.get(of)
 	switch outcome {
+	case resultHit:
+		counts.hit.Add(1)
 	case outcomeOK:
 		counts.ok.Add(1)
 	case outcomeErrors:
@@ -68,7 +70,9 @@ func (m *useMetrics) count(of use, outcome string) {
 	}
 }
 
-func (c *useCounts) read() [3]int64 { return [3]int64{c.ok.Load(), c.errors.Load(), c.refused.Load()} }
+func (c *useCounts) read() [4]int64 {
+	return [4]int64{c.hit.Load(), c.ok.Load(), c.errors.Load(), c.refused.Load()}
+}
 
 // Describe implements prometheus.Collector.
 func (m *useMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc }
@@ -82,7 +86,7 @@ func (m *useMetrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	m.name(*all)
-	var others [3]int64
+	var others [4]int64
 	for of, counts := range *all {
 		now := counts.read()
 		if !m.named[of] {
@@ -106,7 +110,7 @@ func (m *useMetrics) name(all map[use]*useCounts) {
 	var waiting []ranked
 	for of, counts := range all {
 		if now := counts.read(); of != (use{}) && !m.named[of] {
-			waiting = append(waiting, ranked{of, now[0] + now[1] + now[2]})
+			waiting = append(waiting, ranked{of, now[0] + now[1] + now[2] + now[3]})
 		}
 	}
 	slices.SortFunc(waiting, func(a, b ranked) int { return cmp.Compare(b.total, a.total) })
@@ -115,10 +119,12 @@ func (m *useMetrics) name(all map[use]*useCounts) {
 	}
 }
 
-func minus(a, b [3]int64) [3]int64 { return [3]int64{a[0] - b[0], a[1] - b[1], a[2] - b[2]} }
+func minus(a, b [4]int64) [4]int64 {
+	return [4]int64{a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]}
+}
 
-func (m *useMetrics) send(ch chan<- prometheus.Metric, of use, counts [3]int64) {
-	for i, outcome := range [3]string{outcomeOK, outcomeErrors, outcomeRefused} {
+func (m *useMetrics) send(ch chan<- prometheus.Metric, of use, counts [4]int64) {
+	for i, outcome := range [4]string{resultHit, outcomeOK, outcomeErrors, outcomeRefused} {
 		if counts[i] > 0 {
 			ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(counts[i]),
 				of.app, of.build, of.operation, outcome)
