@@ -51,6 +51,7 @@ func (c *Cache) Survey(most int) Survey {
 }
 
 func usageOf[V any](tier *otter.Cache[string, V]) Usage {
+	tier.CleanUp() // what was added of late is not weighed before
 	return Usage{tier.EstimatedSize(), tier.WeightedSize(), tier.GetMaximum()}
 }
 

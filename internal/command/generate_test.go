@@ -265,6 +265,10 @@ func (d *draft) value(coordinate, argument string) (any, bool) {
 			return word("TOP"), true
 		}
 		return word("NEWEST"), true
+	case "query": // of a source that is not asked here: an error beside the data
+		return "Berlin", true
+	case "base":
+		return pick(g, "EUR", "USD"), true
 	case "platform":
 		return pick(g, word("IOS"), word("ANDROID"), word("WEB")), true
 	}

@@ -206,6 +206,7 @@ func (g *RedisGroup) settle(ctx context.Context) error {
 			if err != nil || !strings.Contains(state, "cluster_state:ok") || !strings.Contains(state, fmt.Sprintf("cluster_known_nodes:%d", len(g.Nodes))) {
 				return false, err
 			}
+			//lint:ignore SA1019 deprecated with Redis 7, but all versions have it, and its form is the simpler one
 			slots, err := c.ClusterSlots(ctx).Result()
 			if err != nil || len(slots) != clusterShards {
 				return false, err
@@ -305,6 +306,7 @@ func (g *RedisGroup) owners(ctx context.Context, slot int) (all []primary, owner
 	var ranges []redis.ClusterSlot
 	for _, node := range g.Nodes {
 		c := redis.NewClient(&redis.Options{Addr: node.Addr, Password: g.Password})
+		//lint:ignore SA1019 see above
 		ranges, err = c.ClusterSlots(ctx).Result()
 		c.Close()
 		if err == nil {

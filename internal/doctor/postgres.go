@@ -58,8 +58,9 @@ func (e *examination) migrations(ctx context.Context, db *bun.DB) bool {
 }
 
 // watched are the tables whose changes make entries stale, each by a trigger for every kind of statement.
-const watched = "persisted.builds persisted.documents persisted.operations public.accounts public.categories public.configs public.follows " +
-	"public.languages public.likes public.posts public.profiles public.sessions public.settings"
+const watched = "persisted.builds persisted.documents persisted.operations public.accounts public.categories public.configs " +
+	"public.dictionaries public.follows public.identities public.languages public.likes public.posts public.products public.profiles " +
+	"public.sessions public.settings"
 
 // triggers that are missing or switched off let changes pass that no cache hears of.
 func (e *examination) triggers(ctx context.Context, db *bun.DB) error {

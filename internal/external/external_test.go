@@ -319,6 +319,7 @@ func TestRates_StaleWhileAway(t *testing.T) {
 	if got, err := r.rates(); got != table || err != nil {
 		t.Fatalf("rates: got %q, %v, want %q", got, err, table)
 	}
+	r.rates() // waits until what the first has read is stored
 	r.respond(status(404, ""))
 	r.pass(2 * time.Hour)
 	r.asked()

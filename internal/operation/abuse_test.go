@@ -178,8 +178,8 @@ func TestCompile_RandomDocumentsAreCheap(t *testing.T) {
 			passed++
 		}
 	}
-	if passed < 30 {
-		t.Errorf("random documents: got %d that pass, want more than 30", passed)
+	if passed < 10 {
+		t.Errorf("random documents: got %d that pass, want 10 at least", passed)
 	}
 }
 

@@ -199,6 +199,7 @@ func TestEmitted_ByTheTriggers(t *testing.T) {
 		INSERT INTO follows (follower_id, followee_id) VALUES (2, 1);
 		INSERT INTO likes (post_id, profile_id) VALUES (10, 2);
 		INSERT INTO configs (platform, version, minimum_build, features, values) VALUES ('IOS', 1, '1', '[]', '[]');
+		INSERT INTO identities (issuer, subject, profile_id) VALUES ('https://id.example', 'ann', 1);
 		INSERT INTO products (name, category, price, currency) VALUES ('n', 'toys', 1, 'EUR');
 		UPDATE countries SET name = 'x' WHERE code = 'AR'`); err != nil {
 		t.Fatal(err)
