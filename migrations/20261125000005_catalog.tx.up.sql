@@ -51,9 +51,6 @@ CREATE TABLE dictionaries (
     published_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (name, version)
 );
-CALL changelog.watch('dictionaries', '{dictionary}', '{name}',
-    ARRAY[$$pg_catalog.concat('dictionary:', pg_catalog.lower(name))$$]);
-
 -- publish_dictionary takes the dictionary's name and the column of the codes. Changes of one table take turns, or two
 -- would take the same number; the second sees what the first has committed. A statement that changes nothing makes none.
 CREATE FUNCTION publish_dictionary() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -79,9 +76,13 @@ BEGIN
         EXECUTE format('CREATE TRIGGER publish_dictionary AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I
             FOR EACH STATEMENT EXECUTE FUNCTION publish_dictionary(%L, %L)', source[1], source[2], source[3]);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER publish_dictionary', source[1]);
-        EXECUTE format('UPDATE %I SET name = name', source[1]); -- the first version
+        EXECUTE format($q$INSERT INTO dictionaries (name, version, entries)
+            SELECT %1$L, 1, jsonb_agg(jsonb_build_object('code', %2$I, 'name', name) ORDER BY %2$I) FROM %3$I$q$,
+            source[2], source[3], source[1]);
     END LOOP;
 END $$;
+CALL changelog.watch('dictionaries', '{dictionary}', '{name}',
+    ARRAY[$$pg_catalog.concat('dictionary:', pg_catalog.lower(name))$$]);
 
 -- Posts of a period, for what is liked most in it.
 CREATE INDEX posts_published_idx ON posts (published_at) INCLUDE (id, author_id, category);
@@ -117,3 +118,7 @@ CREATE TABLE order_lines (
     PRIMARY KEY (order_id, line)
 );
 CREATE INDEX order_lines_product_id_idx ON order_lines (product_id);
+
+-- Switching the triggers on looked like changes of definitions, which make every entry of every cache stale. No cached
+-- value is from these tables yet.
+DELETE FROM changelog.outbox WHERE xid = pg_current_xact_id() AND tag = '*';
