@@ -361,32 +361,58 @@ func (p *program) persisted() *cli.Command {
 	}
 }
 
-func (p *program) explain() *cli.Command {
+// cacheGet asks an instance of its own, as explain does.
+func (p *program) cacheGet() *cli.Command {
 	o := command.ExplainOptions{Out: p.out, Serve: command.ServeOptions{DatabaseConns: 4, RedisConns: 4}}
+	return &cli.Command{
+		Name: "get", ArgsUsage: "KEY", Usage: "tell from when an entry is, until when, what makes it stale, and whether it is fresh now",
+		Flags: p.beside(&o),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			if c.Args().Len() != 1 {
+				return fmt.Errorf("cache get: got %d arguments, see freshet cache get -h", c.Args().Len())
+			}
+			o.Serve.Log = p.errorLog()
+			return command.CacheGet(ctx, o, c.Args().First())
+		},
+	}
+}
+
+// beside are the flags of commands that run an instance of their own beside those that serve.
+func (p *program) beside(o *command.ExplainOptions) []cli.Flag {
 	optional := func(name, variable, usage string, to *string) cli.Flag {
 		return &cli.StringFlag{Name: name, Sources: p.env(variable), Destination: to, HideDefault: true, Usage: usage}
 	}
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"},
+		p.text(&o.Dir, "data", ".freshet", "data directory of dev, whose servers are asked if no URLs are given"),
+		optional("database-url", "DATABASE_URL", "PostgreSQL, the primary", &o.Serve.DatabaseURL),
+		optional("redis-url", "REDIS_URL", "Redis", &o.Serve.RedisURL),
+		p.text(&o.Serve.Service, "service", "freshet", "begins every key in Redis"),
+	}
+}
+
+func (p *program) errorLog() *slog.Logger {
+	return slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelError}))
+}
+
+func (p *program) explain() *cli.Command {
+	o := command.ExplainOptions{Out: p.out, Serve: command.ServeOptions{DatabaseConns: 4, RedisConns: 4}}
 	return &cli.Command{
 		Name: "explain", ArgsUsage: "FILE|ID, or - for standard input",
 		Usage: "run a query once, and print what the caches did and why; it counts as an instance while it runs",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "variables", Destination: &o.Variables, Usage: "JSON, or @FILE"},
 			&cli.StringFlag{Name: "as", Destination: &o.As, Usage: "handle of the viewer; nobody without it"},
 			&cli.StringFlag{Name: "operation", Destination: &o.Operation, Usage: "name, in a document with several"},
 			&cli.BoolFlag{Name: "source", Destination: &o.Source, Usage: "answer from PostgreSQL alone"},
-			&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document, as extensions.freshet"},
 			p.text(&o.App, "app", "", "whose operation an id is"),
-			p.text(&o.Dir, "data", ".freshet", "data directory of dev, whose servers are asked if no URLs are given"),
-			optional("database-url", "DATABASE_URL", "PostgreSQL, the primary", &o.Serve.DatabaseURL),
-			optional("redis-url", "REDIS_URL", "Redis", &o.Serve.RedisURL),
-			p.text(&o.Serve.Service, "service", "freshet", "begins every key in Redis"),
-		},
+		}, p.beside(&o)...),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Args().Len() != 1 {
 				return fmt.Errorf("explain: got %d arguments, see freshet explain -h", c.Args().Len())
 			}
 			o.In = c.Root().Reader
-			o.Serve.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelError}))
+			o.Serve.Log = p.errorLog()
 			return command.Explain(ctx, o, c.Args().First())
 		},
 	}
@@ -413,6 +439,7 @@ func (p *program) version() *cli.Command {
 func (p *program) cache() *cli.Command {
 	o := command.CacheOptions{Out: p.out}
 	var tag, pattern string
+	var metrics []string
 	common := func(flags ...cli.Flag) []cli.Flag {
 		return append(flags, p.text(&o.Service, "service", "freshet", "begins every key in Redis"),
 			&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"})
@@ -423,6 +450,18 @@ func (p *program) cache() *cli.Command {
 		Name:  "cache",
 		Usage: "look at what is cached, and remove it",
 		Commands: []*cli.Command{
+			p.cacheGet(),
+			{
+				Name: "advise", Usage: "say which TTL or tag to change, by the metrics of running instances, with the numbers",
+				Flags: []cli.Flag{
+					&cli.StringSliceFlag{
+						Name: "metrics", Destination: &metrics, Value: []string{"http://localhost:8080/metrics"},
+						Usage: "addresses of instances' metrics; several with commas between",
+					},
+					&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"},
+				},
+				Action: func(ctx context.Context, _ *cli.Command) error { return command.Advise(ctx, metrics, o.JSON, p.out) },
+			},
 			{
 				Name: "stats", Usage: "tell how full and how useful each Redis server is, and show a sample of what it holds",
 				Flags:  common(p.redisURL(&o.RedisURL), p.number(&o.Sample, "sample", 10_000, "keys of each server to look at, at most")),

@@ -103,3 +103,29 @@ func (c *Cache) Evict(ctx context.Context, name string) error {
 	}
 	return nil
 }
+
+// Look reads the entry of a name, as in Details, from Redis, and uses it for nothing: Miss says why readers of this process
+// can't use it, if they can't. It fails if Redis has nothing under the name, or something else.
+func (c *Cache) Look(ctx context.Context, name string) (Detail, error) {
+	raw, err := c.Redis.Get(ctx, name).Bytes()
+	if err != nil {
+		return Detail{}, fmt.Errorf("cache: look at %q: %w", name, err)
+	}
+	e, ok := parseEntry(name, raw)
+	if !ok {
+		return Detail{}, fmt.Errorf("cache: look at %q: damaged, of another form, or not an entry of a cache", name)
+	}
+	at := c.look()
+	e.expires = e.ends(at.now)
+	d := Detail{Name: name}
+	d.answered("redis", &e)
+	if len(e.tags) == 0 { // a kind that promises its TTL alone
+		d.Miss = at.checkExpiry(&e)
+		return d, nil
+	}
+	d.Miss = at.check(&e, c.Freshness.hashes(e.tags, nil), nil)
+	if d.Miss == staleTag {
+		d.Tag, d.Changed = c.Freshness.culprit(e.asOf, e.tags)
+	}
+	return d, nil
+}

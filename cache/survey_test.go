@@ -29,6 +29,13 @@ func TestSurvey_AndEvict(t *testing.T) {
 	if len(s.Hottest) != 3 || len(s.Largest) != 2 || s.Largest[0].Name != "freshet:row:2" || len(s.Slowest) != 2 {
 		t.Errorf("got %d hottest, %d slowest, largest %+v, want row 2 first of 2", len(s.Hottest), len(s.Slowest), s.Largest)
 	}
+	if d, err := r.cache.Look(t.Context(), "freshet:row:1"); err != nil || d.Miss != "" || len(d.Tags) != 1 || d.Bytes == 0 {
+		t.Errorf("look: got %+v, %v, want a fresh entry with its tag", d, err)
+	}
+	r.commit(2, "changed")
+	if d, err := r.cache.Look(t.Context(), "freshet:row:2"); err != nil || d.Miss != staleTag || d.Tag != "row:2" {
+		t.Errorf("look at what has changed: got %+v, %v, want it stale by its tag", d, err)
+	}
 	for _, name := range []string{"freshet:row:1", "freshet:result:key"} {
 		if err := r.cache.Evict(t.Context(), name); err != nil {
 			t.Error(err)
@@ -43,6 +50,9 @@ func TestSurvey_AndEvict(t *testing.T) {
 	for _, name := range []string{"freshet:row:9", "freshet:other", "elsewhere:row:1", ""} {
 		if err := r.cache.Evict(t.Context(), name); err == nil {
 			t.Errorf("evict %q: got no error", name)
+		}
+		if d, err := r.cache.Look(t.Context(), name); err == nil {
+			t.Errorf("look at %q: got %+v, want an error", name, d)
 		}
 	}
 	if got := r.redis.Exists(t.Context(), "freshet:other").Val(); got != 1 {

@@ -65,6 +65,11 @@ func Kinds() []policy.Kind {
 	}
 }
 
+// Effective is what a schema's policy means for the kinds. It fails if it can't hold for one.
+func Effective(p *policy.Table) (map[string]policy.Effective, error) {
+	return p.Resolve(Kinds(), emitted())
+}
+
 // grace is how long counts and aggregates that have expired may still be served, marked stale, while PostgreSQL is away.
 const grace = 10 * time.Minute
 

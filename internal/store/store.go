@@ -93,7 +93,7 @@ func New(o Options) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{db: o.DB, cache: o.Cache, committed: o.Committed, log: o.Log}
-	effective, err := o.Policy.Resolve(Kinds(), emitted())
+	effective, err := Effective(o.Policy)
 	if err != nil {
 		return nil, err
 	}
