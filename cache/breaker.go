@@ -19,7 +19,8 @@ type breaker struct {
 	open   atomic.Bool
 }
 
-// failed counts a fault of a round trip that began at a moment, and reports whether there are too many by now. Round trips that were under way together are one fault: a pause of this process fails them all at once.
+// failed counts a fault of a round trip that began at a moment, and reports whether there are too many by now. Round trips
+// that were under way together are one fault: a pause of this process fails them all at once.
 func (b *breaker) failed(began time.Time) bool {
 	last := b.last.Load()
 	if began.UnixNano() < last || !b.last.CompareAndSwap(last, time.Now().UnixNano()) {

@@ -137,7 +137,7 @@ func (c *Cache) trip(queues []queue, budget time.Duration) bool {
 		add(pipe)
 	}
 	cmds, err := pipe.Exec(bounded)
-	if err == nil || isReply(err) || slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return answered(cmd.Err()) }) {
+	if err == nil || isReply(err) || c.someAnswered(cmds) {
 		c.breaker.succeeded()
 		return true
 	}
@@ -146,6 +146,12 @@ func (c *Cache) trip(queues []queue, budget time.Duration) bool {
 		c.work.Go(c.probe)
 	}
 	return false
+}
+
+// someAnswered is about a cluster: where no connection could be had, the commands to a single server carry no error.
+func (c *Cache) someAnswered(cmds []redis.Cmder) bool {
+	_, cluster := c.Redis.(*redis.ClusterClient)
+	return cluster && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return answered(cmd.Err()) })
 }
 
 // partly tells whether a cluster is in use although some node of it does not answer: the keys of the others are worth asking

@@ -63,6 +63,10 @@ func profileOperation(id int64) operation {
 		map[string]any{"id": fmt.Sprint(id)})
 }
 
+func nameOperation(id int64) operation {
+	return newOperation(`query Name($id: ID!) { profile(id: $id) { name } }`, map[string]any{"id": fmt.Sprint(id)})
+}
+
 func configOperation(platform string) operation {
 	return newOperation(`query Config($platform: Platform!) {
   config(platform: $platform) { version minimumBuild features { name enabled } values { key value } }

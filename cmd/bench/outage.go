@@ -125,6 +125,7 @@ type outageRun struct {
 	feed     operation
 	config   operation
 	profiles []operation // by viewer
+	asked    int64       // profiles that awaitUse has asked for
 }
 
 func newOutageRun(ctx context.Context, r *rig.Rig, plan outagePlan) (*outageRun, error) {
@@ -231,13 +232,19 @@ func (m *outageRun) watch(ctx context.Context, end time.Time) (float64, error) {
 }
 
 // awaitUse returns how many milliseconds it took until there were more hits than before; 0 if there never were. What the
-// traffic asks for the server may have in its own memory, so others are asked for here, each twice: Redis has them then.
+// traffic asks for the server may have in its own memory, so others are asked for here, never the same twice: each as a whole
+// first, and after a pause, when Redis has it, by another operation, whose result nobody has.
 func (m *outageRun) awaitUse(ctx context.Context, before float64) (float64, error) {
-	const firstID = 100
+	const pause = 20 * time.Millisecond
 	start := time.Now()
-	for id := int64(firstID); time.Since(start) < m.plan.after; id++ {
-		for range 2 {
-			if _, err := m.client.ask(ctx, m.server, m.viewers[0].Token, profileOperation(id)); err != nil {
+	for time.Since(start) < m.plan.after {
+		m.asked++
+		id := 100 + m.asked
+		for _, op := range []operation{profileOperation(id), nameOperation(id)} {
+			if _, err := m.client.ask(ctx, m.server, m.viewers[0].Token, op); err != nil {
+				return 0, err
+			}
+			if err := wait(ctx, time.Now().Add(pause)); err != nil {
 				return 0, err
 			}
 		}
@@ -247,9 +254,6 @@ func (m *outageRun) awaitUse(ctx context.Context, before float64) (float64, erro
 		}
 		if now > before {
 			return ms(time.Since(start)), nil
-		}
-		if err := wait(ctx, time.Now().Add(20*time.Millisecond)); err != nil {
-			return 0, err
 		}
 	}
 	return 0, nil

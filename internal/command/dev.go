@@ -98,9 +98,13 @@ func prepare(ctx context.Context, o DevOptions) error {
 	return Seed(ctx, o.Serve.DatabaseURL, o.Size, o.Out)
 }
 
-// devTokens signs in for those who read dev.json. The playground's session may see what the caches did, as the demo
-// account's others may not.
+// devTokens signs in for those who read dev.json. On a machine of one's own the demo account may see what the caches did: the
+// playground does so, and the session that stands for an app's user does not.
 func (i *instance) devTokens(ctx context.Context) (info devenv.Info, err error) {
+	demo := i.db.NewSelect().Table("profiles").Column("id").Where("handle = ?", seed.DemoHandle)
+	if _, err := i.db.NewUpdate().Table("accounts").Set("scopes = '{developer}'").Where("profile_id = (?)", demo).Exec(ctx); err != nil {
+		return info, err
+	}
 	if info.Token, err = i.devToken(ctx, seed.DemoHandle, seed.DemoPassword, device); err != nil {
 		return info, err
 	}
@@ -110,7 +114,8 @@ func (i *instance) devTokens(ctx context.Context) (info devenv.Info, err error) 
 	if info.PlaygroundToken, err = i.devToken(ctx, seed.DemoHandle, seed.DemoPassword, playgroundDevice); err != nil {
 		return info, err
 	}
-	_, err = i.db.NewUpdate().Table("sessions").Set("scopes = '{developer}'").Where("device = ?", playgroundDevice).Exec(ctx)
+	_, err = i.db.NewUpdate().Table("sessions").Set("scopes = '{}'").
+		Where("device = ?", device).Where("profile_id = (?)", demo).Exec(ctx)
 	return info, err
 }
 
