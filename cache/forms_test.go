@@ -63,7 +63,6 @@ func TestOnEachForm(t *testing.T) {
 			"HerdMakesOneLoad":                TestMany_HerdMakesOneLoad,
 			"DeadHolderLapses":                TestMany_DeadHolderLapses,
 			"LockTakenByALostRoundTrip":       TestMany_LockTakenByALostRoundTrip,
-			"LongLoadKeepsItsLock":            TestMany_LongLoadKeepsItsLock,
 			"ForgottenWhileLoading":           TestMany_ForgottenWhileLoadingIsNotStored,
 			"ForgottenAndExpired":             TestLocal_ForgottenAndExpired,
 			"DamagedAndForeignValues":         TestMany_DamagedAndForeignValuesAreMisses,
