@@ -56,12 +56,14 @@ func TestOnEachForm(t *testing.T) {
 	for _, form := range []string{"sentinel", "cluster"} {
 		for name, test := range map[string]func(*testing.T){
 			"HitsMissesAndAbsences":           TestMany_HitsMissesAndAbsences,
+			"ColdCostsThreeRoundTrips":        TestMany_ColdCostsThreeRoundTripsAndOneLoad,
 			"StaleByTag":                      TestMany_StaleByTag,
 			"LateFillIsStale":                 TestMany_LateFillIsStale,
 			"WithoutGrantLeavesRedisAlone":    TestMany_WithoutGrantLeavesRedisAlone,
 			"HerdMakesOneLoad":                TestMany_HerdMakesOneLoad,
 			"DeadHolderLapses":                TestMany_DeadHolderLapses,
 			"LockTakenByALostRoundTrip":       TestMany_LockTakenByALostRoundTrip,
+			"LongLoadKeepsItsLock":            TestMany_LongLoadKeepsItsLock,
 			"ForgottenWhileLoading":           TestMany_ForgottenWhileLoadingIsNotStored,
 			"ForgottenAndExpired":             TestLocal_ForgottenAndExpired,
 			"DamagedAndForeignValues":         TestMany_DamagedAndForeignValuesAreMisses,

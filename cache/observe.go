@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Observer is told of what readers and loads do: of each batch once it has ended, on the reader's goroutine: it must be quick and safe for concurrent
-// use.
+// Observer is told of what readers and loads do: of each batch once it has ended, on the reader's goroutine. It must be
+// quick and safe for concurrent use.
 type Observer interface {
 	Observe(ctx context.Context, b Batch)
 	// Stored is called for each entry of a kind on its way to Redis, with its size in bytes.

@@ -71,7 +71,7 @@ func (r *read[K, V]) near(at look) {
 		if why != "" {
 			left = append(left, key)
 			if h != nil {
-				r.missed(key, why, h)
+				r.why.miss(key, r.names[key], why, &h.entry, r.kind.cache.Freshness)
 			}
 			continue
 		}
@@ -80,14 +80,6 @@ func (r *read[K, V]) near(at look) {
 		r.hit(key, &h.entry, value, at)
 	}
 	r.left = left
-}
-
-func (r *read[K, V]) missed(key K, why Reason, h *held) {
-	if h == nil {
-		r.why.miss(key, r.names[key], why, nil, nil)
-		return
-	}
-	r.why.miss(key, r.names[key], why, &h.entry, r.kind.cache.Freshness)
 }
 
 func (r *read[K, V]) hit(key K, e *entry, value V, at look) {
@@ -156,7 +148,7 @@ func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
 			why = staleGrant
 		}
 		for _, key := range r.left {
-			r.missed(key, why, nil)
+			r.why.miss(key, r.names[key], why, nil, nil)
 		}
 		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
 		return r.strict == nil && r.kind.granted() && r.kind.cache.Available()
@@ -215,7 +207,7 @@ func stored(reply *redis.StringCmd) ([]byte, Reason) {
 func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64, at look) Reason {
 	raw, why := stored(reply)
 	if why != "" {
-		r.missed(key, why, nil)
+		r.why.miss(key, r.names[key], why, nil, nil)
 		return why
 	}
 	r.batch.Bytes += len(raw)

@@ -87,8 +87,8 @@ func New(o Options) *Auth {
 // Close waits for background work.
 func (a *Auth) Close() { a.work.Wait() }
 
-// Authenticate returns the viewer whose session the token is of, or whom the identity provider means by it. For a token that is unknown or has ended the error is
-// one of CodeUnauthenticated.
+// Authenticate returns the viewer whose session the token is of, or whom the identity provider means by it. For a token that
+// is unknown or has ended the error is one of CodeUnauthenticated.
 func (a *Auth) Authenticate(ctx context.Context, token string) (*models.Viewer, error) {
 	if a.provider.Tokens != nil && jwt.Is(token) { // ours have no dots
 		return a.holder(ctx, token)

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -56,9 +55,7 @@ func Advise(ctx context.Context, urls []string, asJSON bool, out io.Writer) erro
 		return err
 	}
 	if asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(all)
+		return writeJSON(out, all)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KIND\tTTL\tREADS\tHITS %\tABSENT %\tSTALE %\tLOAD ms\tADVICE")

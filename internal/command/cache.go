@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/uptrace/bun"
 
+	"freshet/internal/changelog"
 	"freshet/internal/redisconn"
 )
 
@@ -90,15 +91,14 @@ func (o CacheOptions) purgeNode(ctx context.Context, node *redis.Client, match s
 
 // PurgeTag makes everything that depends on a tag stale on every instance, through the change log.
 func PurgeTag(ctx context.Context, o CacheOptions, tag string) error {
-	if kind, id, ok := strings.Cut(tag, ":"); tag != "*" && (!ok || kind == "" || id == "") {
+	if !changelog.IsTag(tag) {
 		return fmt.Errorf("cache purge: %q is no tag: it has the form post:17, post:* or *", tag)
 	}
 	return withReachable(ctx, o.DatabaseURL, func(db *bun.DB) error {
-		if o.DryRun {
-			return o.purged("tags", 1)
-		}
-		if _, err := db.ExecContext(ctx, "INSERT INTO changelog.outbox (tag) VALUES (?)", tag); err != nil {
-			return fmt.Errorf("cache purge: %w", err)
+		if !o.DryRun {
+			if err := changelog.Note(ctx, db.DB, tag); err != nil {
+				return fmt.Errorf("cache purge: %w", err)
+			}
 		}
 		return o.purged("tags", 1)
 	})
@@ -158,11 +158,9 @@ func (o CacheOptions) statsOf(ctx context.Context, node *redis.Client) (*serverS
 	if err != nil {
 		return s, err
 	}
-	wanted := []string{"keyspace_hits", "keyspace_misses", "evicted_keys", "used_memory", "maxmemory"}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && slices.Contains(wanted, name) {
-			s.Info[name] = value
-		}
+	info := redisconn.Fields(text)
+	for _, name := range []string{"keyspace_hits", "keyspace_misses", "evicted_keys", "used_memory", "maxmemory"} {
+		s.Info[name] = info[name]
 	}
 	if s.All, err = node.DBSize(ctx).Result(); err != nil {
 		return s, err

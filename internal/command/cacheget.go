@@ -3,7 +3,6 @@ package command
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -35,9 +34,7 @@ func CacheGet(ctx context.Context, o ExplainOptions, key string) error {
 	}
 	found := inspect.KeyOf(d, time.Now())
 	if o.JSON {
-		encoder := json.NewEncoder(o.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(found)
+		return writeJSON(o.Out, found)
 	}
 	fresh := "fresh"
 	if found.Miss != "" {

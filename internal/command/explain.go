@@ -241,10 +241,7 @@ func (o *ExplainOptions) print(answer []byte) error {
 		return errors.New("explain: the answer says nothing of itself")
 	}
 	if o.JSON {
-		encoder := json.NewEncoder(o.Out)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(report)
+		return writeJSON(o.Out, report)
 	}
 	for _, e := range parsed.Errors {
 		fmt.Fprintf(o.Out, "error at %v: %s\n", e.Path, e.Message)

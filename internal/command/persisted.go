@@ -63,13 +63,18 @@ func (o PersistedOptions) withRegistry(ctx context.Context, do func(*persisted.R
 	})
 }
 
+// writeJSON prints one JSON document for people and programs.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
 // write prints a result as JSON, or as do does.
 func (o PersistedOptions) write(result any, do func(w io.Writer)) error {
 	if o.JSON {
-		e := json.NewEncoder(o.Out)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		return e.Encode(result)
+		return writeJSON(o.Out, result)
 	}
 	w := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
 	do(w)

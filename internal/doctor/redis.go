@@ -40,7 +40,7 @@ func (e *examination) redisNode(ctx context.Context, node *redis.Client, name st
 	if err != nil {
 		return err
 	}
-	info := fields(text)
+	info := redisconn.Fields(text)
 	major, _, _ := strings.Cut(info["redis_version"], ".")
 	number, _ := strconv.Atoi(major)
 	e.judge(number < oldestRedis, Mend, name+" version", info["redis_version"], "use Redis 7.0 or newer: locks are taken with SET NX GET")
@@ -74,7 +74,7 @@ func (e *examination) role(name string, info map[string]string) {
 			break
 		}
 		const most = 16 << 20
-		its := fields(strings.ReplaceAll(strings.ReplaceAll(replica, ",", "\n"), "=", ":"))
+		its := redisconn.Fields(strings.ReplaceAll(strings.ReplaceAll(replica, ",", "\n"), "=", ":"))
 		at, _ := strconv.ParseInt(its["offset"], 10, 64)
 		if its["state"] != "online" || offset-at > most {
 			e.add(Warning, name+" replica "+its["ip"]+":"+its["port"], fmt.Sprintf("%s, %d bytes behind", its["state"], offset-at),
@@ -90,19 +90,8 @@ func (e *examination) cluster(ctx context.Context, nodes *redis.ClusterClient) {
 		e.add(Away, "redis cluster", fmt.Sprintf("can't be asked: %v", err), "let the user run CLUSTER INFO")
 		return
 	}
-	info := fields(text)
+	info := redisconn.Fields(text)
 	e.judge(info["cluster_state"] != "ok" || info["cluster_slots_ok"] != "16384", Mend, "redis cluster",
 		"state "+info["cluster_state"]+", "+info["cluster_slots_ok"]+" of 16384 slots served",
 		"run redis-cli --cluster check, and fix what it names; keys of lost slots are read from PostgreSQL meanwhile")
-}
-
-// fields reads lines of the form name:value.
-func fields(text string) map[string]string {
-	all := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			all[name] = value
-		}
-	}
-	return all
 }

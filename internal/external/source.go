@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,7 +203,7 @@ func retryAfter(header string, now time.Time) time.Duration {
 
 func (s *source) read(response *http.Response) ([]byte, *fault) {
 	given, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	if !contains(s.types, given) {
+	if !slices.ContainsFunc(s.types, func(t string) bool { return strings.EqualFold(t, given) }) {
 		return nil, &fault{err: fmt.Errorf("content type %q", given), final: true}
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, s.limit+1))
@@ -213,15 +214,6 @@ func (s *source) read(response *http.Response) ([]byte, *fault) {
 		return nil, &fault{err: fmt.Errorf("more than %d bytes", s.limit), final: true}
 	}
 	return body, nil
-}
-
-func contains(types []string, given string) bool {
-	for _, t := range types {
-		if strings.EqualFold(t, given) {
-			return true
-		}
-	}
-	return false
 }
 
 // broken says that an answer is not what the source should send.

@@ -3,6 +3,7 @@ package redisconn
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,4 +104,15 @@ func Masters(ctx context.Context, client redis.UniversalClient, do func(context.
 		})
 	}
 	panic("redisconn: a client that Open did not make")
+}
+
+// Fields reads what INFO and CLUSTER INFO reply: lines of the form name:value.
+func Fields(reply string) map[string]string {
+	fields := make(map[string]string)
+	for line := range strings.Lines(reply) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			fields[name] = value
+		}
+	}
+	return fields
 }

@@ -89,11 +89,11 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.errors.refuse(w, r, err)
 	}
 	e.metrics.operation(rec.kind, rec.outcome, time.Since(rec.started))
-	if rec.outcome == outcomeOK && rec.result == resultHit {
-		e.metrics.uses.count(rec.use, resultHit)
-	} else {
-		e.metrics.uses.count(rec.use, rec.outcome)
+	outcome := rec.outcome
+	if outcome == outcomeOK && rec.result == resultHit {
+		outcome = resultHit
 	}
+	e.metrics.uses.count(rec.use, outcome)
 	if counter := e.metrics.results[rec.result]; counter != nil {
 		counter.Inc()
 	}
@@ -121,7 +121,6 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request, rec *record) e
 		return err
 	}
 	describe(rec, p.operation)
-	rec.use = useOf(p.entry, r.Header)
 	if !mayQuery(r.Method, string(p.operation.Type)) {
 		return onlyByPost()
 	}

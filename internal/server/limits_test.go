@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -78,6 +79,24 @@ func TestLimits_UnknownTokens(t *testing.T) {
 		}
 	}
 	limited(t, "the third guess", s.post(t, "{__typename}", "", "Authorization: Bearer guess3"))
+}
+
+// The cache pages are no way around: tokens are looked up there too.
+func TestLimits_UnknownTokensAtTheCachePages(t *testing.T) {
+	t.Parallel()
+	for _, r := range []request{{method: "POST", path: cachesPath, body: "{}"}, {method: "GET", path: eventsPath}} {
+		s := start(t, &resolvers{}, func(o *Options) {
+			o.Limits.Address = slow(2 * (costOfRequest + costOfStranger))
+			o.Playground, o.Caches = http.NotFoundHandler(), &Caches{}
+		})
+		for i := range 2 {
+			r.header = []string{fmt.Sprintf("Authorization: Bearer guess%d", i)}
+			if a := s.do(t, r); a.status != 401 {
+				t.Fatalf("%s %s: guess %d: got %d %s, want 401", r.method, r.path, i, a.status, a.body)
+			}
+		}
+		limited(t, r.path+": the third guess", s.do(t, r))
+	}
 }
 
 // What is executed costs its estimate: the viewer's if there is one, the address' if not.

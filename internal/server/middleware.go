@@ -35,23 +35,30 @@ func (s *Server) handler() (http.Handler, error) {
 		s.limitTime, // before anything that may wait
 		func(next http.Handler) http.Handler { return compress(next) }, // around all that writes bodies
 	)
-	around := []middleware{
-		s.refuseCrossSite, // costs nothing, so before the token is looked up
-		s.limitAddress,    // costs a fraction of what it spares, looking tokens up included
-		s.authenticate,    // before the body is read
-		s.limitViewer,     // knows who that is
-	}
+	around := s.guards()
 	if s.options.Tracer != nil {
 		around = append([]middleware{s.trace}, around...) // first: looking the token up is part of the operation
 	}
-	graphql := chain(s.endpoint, around...)                                                 // compresses, and limits the time of, what it executes: a stored result needs neither
-	events := chain(http.HandlerFunc(s.watch), identify, s.refuseCrossSite, s.authenticate) // a stream has no end to compress or wait for
+	// It compresses, and limits the time of, what it executes: a stored result needs neither.
+	graphql := chain(s.endpoint, around...)
+	// A stream has no end to compress or wait for.
+	events := chain(http.HandlerFunc(s.watch), append([]middleware{identify}, s.guards()...)...)
 	return chain(s.split(named("/graphql", graphql), named(eventsPath, events), others),
 		s.observe,   // first: all below logs with the request's id, and it sees what really leaves, whoever wrote it
 		setDefaults, // before whoever knows better
 		s.cors.wrap, // answers preflights, which carry no token and need no body
 		s.survive,   // innermost: its 500 passes through all of the above
 	), nil
+}
+
+// guards stand before whatever asks who the viewer is: a token is looked up for nobody who sends too many.
+func (s *Server) guards() []middleware {
+	return []middleware{
+		s.refuseCrossSite, // costs nothing, so before the token is looked up
+		s.limitAddress,    // costs a fraction of what it spares, looking tokens up included
+		s.authenticate,    // before the body is read
+		s.limitViewer,     // knows who that is
+	}
 }
 
 // split leads most requests past the search for their route.
@@ -80,7 +87,7 @@ func (s *Server) routes() http.Handler {
 		mux.Handle("GET /playground", page)
 		mux.Handle("GET /playground/", page)
 		if s.watched() {
-			mux.Handle("POST "+cachesPath, named(cachesPath, chain(http.HandlerFunc(s.act), s.refuseCrossSite, s.authenticate)))
+			mux.Handle("POST "+cachesPath, named(cachesPath, chain(http.HandlerFunc(s.act), s.guards()...)))
 		}
 		mux.Handle("GET /{$}", named("/", http.RedirectHandler("/playground", http.StatusFound)))
 	}

@@ -100,6 +100,7 @@ func (p *preparer) prepare(w http.ResponseWriter, r *http.Request, viewer *model
 		return nil, err
 	}
 	p.librarian.count(r.Context(), found, app, build)
+	recordOf(r.Context()).use = useOf(found.entry, app, build)
 	return found, nil
 }
 

@@ -1,15 +1,15 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"freshet/internal/redisconn"
 )
 
 const (
@@ -85,35 +85,21 @@ func (m *redisMetrics) read() map[string]redisInfo {
 	return m.nodes
 }
 
+// askRedis leaves out servers that do not answer.
 func askRedis(ctx context.Context, client redis.UniversalClient) map[string]redisInfo {
 	nodes := make(map[string]redisInfo)
-	cluster, ok := client.(*redis.ClusterClient)
-	if !ok {
-		if reply, err := client.Info(ctx).Result(); err == nil {
-			nodes["master"] = parseInfo(reply)
-		}
-		return nodes
-	}
-	var mu sync.Mutex
-	_ = cluster.ForEachMaster(ctx, func(ctx context.Context, one *redis.Client) error {
+	_, cluster := client.(*redis.ClusterClient)
+	_ = redisconn.Masters(ctx, client, func(ctx context.Context, one *redis.Client) error {
 		reply, err := one.Info(ctx).Result()
 		if err != nil {
 			return nil // the others' answers count
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		nodes[cmp.Or(one.Options().Addr, "master")] = parseInfo(reply)
+		name := "master"
+		if cluster {
+			name = one.Options().Addr
+		}
+		nodes[name] = redisconn.Fields(reply)
 		return nil
 	})
 	return nodes
-}
-
-func parseInfo(reply string) redisInfo {
-	info := make(redisInfo)
-	for line := range strings.Lines(reply) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			info[name] = value
-		}
-	}
-	return info
 }

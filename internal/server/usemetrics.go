@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,11 +20,10 @@ type use struct{ app, build, operation string }
 func otherUse() use { return use{"other", "other", "other"} }
 
 // useOf never has text of a client's that no operator has published.
-func useOf(entry *persisted.Entry, h http.Header) use {
+func useOf(entry *persisted.Entry, app, build string) use {
 	if entry == nil {
 		return use{}
 	}
-	app, build := clientOf(h)
 	if !entry.In(app, build) {
 		build = "other"
 	}

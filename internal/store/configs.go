@@ -53,15 +53,21 @@ func (s *Store) loadConfigs(ctx context.Context, keys []ConfigKey) (_ map[Config
 
 func (s *Store) loadCurrentConfigs(ctx context.Context, platforms []models.Platform) (_ map[models.Platform]int, err error) {
 	defer failed(&err, "current configs %v", platforms)
-	var rows []*models.Config
-	err = s.db.NewSelect().Model(&rows).ColumnExpr("c.platform, max(c.version) AS version").
-		Where("c.platform IN ?", bun.Tuple(platforms)).Group("c.platform").Scan(ctx)
+	return latest(ctx, s.db, "platform", platforms, func(c *models.Config) (models.Platform, int) { return c.Platform, c.Version })
+}
+
+// latest reads the highest version of each key in a table whose rows are versions and never change.
+func latest[K comparable, R any](ctx context.Context, db bun.IDB, column string, keys []K, of func(*R) (K, int)) (map[K]int, error) {
+	var rows []*R
+	err := db.NewSelect().Model(&rows).ColumnExpr("?, max(version) AS version", bun.Ident(column)).
+		Where("? IN ?", bun.Ident(column), bun.Tuple(keys)).Group(column).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
-	versions := make(map[models.Platform]int, len(rows))
+	versions := make(map[K]int, len(rows))
 	for _, row := range rows {
-		versions[row.Platform] = row.Version
+		key, version := of(row)
+		versions[key] = version
 	}
 	return versions, nil
 }

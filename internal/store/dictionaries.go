@@ -56,17 +56,7 @@ func (s *Store) loadCurrentDictionaries(
 	ctx context.Context, names []models.DictionaryName,
 ) (_ map[models.DictionaryName]int, err error) {
 	defer failed(&err, "current dictionaries %v", names)
-	var rows []*models.Dictionary
-	err = s.db.NewSelect().Model(&rows).ColumnExpr("d.name, max(d.version) AS version").
-		Where("d.name IN ?", bun.Tuple(names)).Group("d.name").Scan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	versions := make(map[models.DictionaryName]int, len(rows))
-	for _, row := range rows {
-		versions[row.Name] = row.Version
-	}
-	return versions, nil
+	return latest(ctx, s.db, "name", names, func(d *models.Dictionary) (models.DictionaryName, int) { return d.Name, d.Version })
 }
 
 // dictionarySource is the table that a dictionary is made of, and the column of its codes.

@@ -67,7 +67,9 @@ func (r *Rig) Launch(ctx context.Context, l Launch) (*Server, error) {
 	defer log.Close()
 	args := slices.Concat(l.Through, []string{
 		r.program, "serve", "--addr", "127.0.0.1:0", "--name", l.Name,
-		"--rate-viewer", "0", "--rate-address", "0",
+		// Limits are on, as in production, and so high that one machine's load meets none.
+		"--rate-viewer", "1000000000", "--burst-viewer", "1000000000",
+		"--rate-address", "1000000000", "--burst-address", "1000000000",
 	}, l.Args)
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Env = slices.Concat(r.environment(), []string{profileVariable + "=" + s.profile}, l.Env)
