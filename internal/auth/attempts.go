@@ -27,6 +27,7 @@ type attempts struct {
 	redis     redis.UniversalClient // nil: this instance counts alone
 	service   string
 	available func() bool
+	budget    time.Duration // of a round trip
 	log       *slog.Logger
 	now       func() time.Time
 
@@ -55,7 +56,8 @@ const (
 	familiar = 30 * 24 * time.Hour
 	// localTallies bounds memory.
 	localTallies = 20_000
-	// attemptBudget bounds each round trip.
+	// attemptBudget bounds each round trip. Where some come back and others do not, Redis and the instance count apart for
+	// that long, and up to twice the free attempts pass.
 	attemptBudget = 100 * time.Millisecond
 )
 
@@ -253,7 +255,7 @@ func (a *attempts) exchange(ctx context.Context, queue func(context.Context, red
 	if a.redis == nil || !a.available() {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptBudget)
+	ctx, cancel := context.WithTimeout(ctx, a.budget)
 	defer cancel()
 	pipe := a.redis.Pipeline()
 	queue(ctx, pipe)

@@ -78,7 +78,7 @@ func New(o Options) *Auth {
 		decoy: HashPassword(rand.Text()), touching: make(map[models.ID]bool),
 		provider: o.Provider,
 		attempts: attempts{
-			redis: o.Redis, service: cmp.Or(o.Service, "freshet"), available: o.Available, log: o.Log, now: o.Now,
+			redis: o.Redis, service: cmp.Or(o.Service, "freshet"), available: o.Available, budget: attemptBudget, log: o.Log, now: o.Now,
 			local: make(map[counterID]tally),
 		},
 	}
