@@ -49,7 +49,7 @@ func freshnessOptions(r *rig.Rig, s settings) freshness.Options {
 func measureFreshness(ctx context.Context, s settings) (_ report, err error) {
 	// The faults kill PostgreSQL too: not that of the other measurements.
 	s.rig.Dir = cmp.Or(s.rig.Dir, filepath.Join(".freshet", "bench", "freshness"))
-	s.rig.Size = seed.Small
+	s.rig.Size, s.rig.Steered = seed.Small, true
 	r, err := rig.Open(ctx, s.rig)
 	if err != nil {
 		return nil, err

@@ -15,9 +15,12 @@ func TestMain(m *testing.M) {
 }
 
 // openRig has a PostgreSQL with the small data and a Redis of its own.
-func openRig(t *testing.T) *rig.Rig {
+func openRig(t *testing.T) *rig.Rig { return openRigWith(t, rig.Options{}) }
+
+func openRigWith(t *testing.T, o rig.Options) *rig.Rig {
 	t.Helper()
-	r, err := rig.Open(t.Context(), rig.Options{Dir: testenv.DataDir(t), Size: seed.Small})
+	o.Dir, o.Size = testenv.DataDir(t), seed.Small
+	r, err := rig.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

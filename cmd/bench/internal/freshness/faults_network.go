@@ -91,11 +91,10 @@ func refuses(p *proxy.Proxy) error {
 }
 
 // clocks gives two of the instances other clocks than the third: days ahead, in time namespaces. Grants are measured on
-// such clocks. One machine has one wall clock, and a Go program reads it past any wrapper: that it differs between
-// instances, and steps, is tested inside a process (TestClocks_DifferAndStep in cache).
+// such clocks. Then the wall clocks of all three step, each elsewhere: what entries end on.
 func clocks(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	offsets := []int{86_400, 7 * 86_400}
-	evidence := map[string]any{"wallClock": "the same for all: TestClocks_DifferAndStep steps it"}
+	evidence := make(map[string]any)
 	for n, offset := range offsets {
 		i := r.bed.instances[n+1]
 		if err := r.bed.stop(i); err != nil {
@@ -112,14 +111,33 @@ func clocks(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 		evidence[i.name+"AheadSeconds"] = ahead
 		sleep(ctx, r.During/4)
 	}
-	sleep(ctx, r.During/2)
+	var err error
+	if evidence["wallClockSteps"], err = r.stepClocks(ctx); err != nil {
+		return nil, err
+	}
 	for n := range offsets {
 		i := r.bed.instances[n+1]
 		if err := errors.Join(r.bed.stop(i), r.bed.start(ctx, i)); err != nil {
 			return nil, err
 		}
 	}
-	return proven(evidence, "instance-2AheadSeconds", "instance-3AheadSeconds")
+	return proven(evidence, "instance-2AheadSeconds", "instance-3AheadSeconds", "wallClockSteps")
+}
+
+// stepClocks steps the wall clocks of the instances' caches, forwards and back, and ends with the machine's time.
+func (r *run) stepClocks(ctx context.Context) (steps int, err error) {
+	ways := [instances]time.Duration{1, -1, 2}
+	aheads := []time.Duration{time.Second, time.Minute, -time.Hour, 24 * time.Hour, -24 * time.Hour, 0}
+	for _, ahead := range aheads {
+		for n, i := range r.bed.instances {
+			if err := i.server.Load().StepClock(ctx, ways[n]*ahead); err != nil {
+				return steps, err
+			}
+			steps++
+		}
+		sleep(ctx, r.During/2/time.Duration(len(aheads)))
+	}
+	return steps, nil
 }
 
 // bootOffset is what a process's time namespace adds to the clock that runs through a suspend.

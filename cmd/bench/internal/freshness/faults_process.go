@@ -41,7 +41,8 @@ func instancePaused(ctx context.Context, r *run, _ *load) (map[string]any, error
 	return proven(map[string]any{"pauses": pauses, "positionsMeanwhile": positions}, "pauses", "positionsMeanwhile")
 }
 
-// silent makes sure that nobody answers at url for so long.
+// silent makes sure that nobody answers at url for so long, but for the moment in which a stop reaches the threads of a
+// process one after the other.
 func silent(ctx context.Context, url string, d time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -49,9 +50,16 @@ func silent(ctx context.Context, url string, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if response, err := http.DefaultClient.Do(get); err == nil {
+	const moment = 200 * time.Millisecond
+	for begin := time.Now(); ; {
+		response, err := http.DefaultClient.Do(get)
+		if err != nil {
+			break
+		}
 		response.Body.Close()
-		return fmt.Errorf("%w: a stopped instance answered", errNoFault)
+		if time.Since(begin) > moment {
+			return fmt.Errorf("%w: a stopped instance answered", errNoFault)
+		}
 	}
 	sleep(bounded, d)
 	return nil

@@ -1,15 +1,5 @@
 package rig
 
-import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-)
-
 // profileVariable names the environment variable that tells a profiled server where to write.
 const profileVariable = "FRESHET_BENCH_PROFILE"
 
@@ -45,22 +35,3 @@ func init() {
 	}()
 }
 `
-
-// profilerOverlay writes what go build -overlay needs to see the file next to server.go.
-func profilerOverlay(ctx context.Context, dir string) (path string, err error) {
-	main, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", "freshet").Output()
-	if err != nil {
-		return "", fmt.Errorf("find the program's source: %w", err)
-	}
-	source := filepath.Join(dir, "profiler.go.txt")
-	if err := os.WriteFile(source, []byte(profiler), 0o600); err != nil {
-		return "", err
-	}
-	place := filepath.Join(string(bytes.TrimSpace(main)), "bench_profiler.go")
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{place: source}})
-	if err != nil {
-		return "", err
-	}
-	path = filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, overlay, 0o600)
-}

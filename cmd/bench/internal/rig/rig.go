@@ -28,6 +28,8 @@ type Options struct {
 	Progress io.Writer
 	// Profiled builds a program that Server.Profile works on.
 	Profiled bool
+	// Steered builds a program that Server.StepClock works on.
+	Steered bool
 }
 
 // Rig is a seeded PostgreSQL and an empty Redis, with the program built. It lives until Close.
@@ -59,7 +61,7 @@ func Open(ctx context.Context, o Options) (_ *Rig, err error) {
 			err = errors.Join(err, r.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if r.program, err = build(ctx, r.Env.Dir, o.Profiled); err != nil {
+	if r.program, err = build(ctx, r.Env.Dir, o); err != nil {
 		return nil, err
 	}
 	if err := r.preload(ctx); err != nil {
@@ -127,15 +129,25 @@ func (r *Rig) environment() []string {
 }
 
 // build compiles the program that stands in the module of the current directory.
-func build(ctx context.Context, dir string, profiled bool) (program string, err error) {
+func build(ctx context.Context, dir string, o Options) (program string, err error) {
 	program = filepath.Join(dir, "freshet")
+	added := &overlay{dir: dir, files: make(map[string]string)}
+	if o.Profiled {
+		err = added.add(ctx, "freshet", "bench_profiler.go", profiler)
+	}
+	if o.Steered {
+		err = errors.Join(err, added.steerClock(ctx))
+	}
+	if err != nil {
+		return "", err
+	}
 	args := []string{"build", "-o", program}
-	if profiled {
-		overlay, err := profilerOverlay(ctx, dir)
+	if len(added.files) > 0 {
+		path, err := added.write()
 		if err != nil {
 			return "", err
 		}
-		args = append(args, "-overlay", overlay)
+		args = append(args, "-overlay", path)
 	}
 	if out, err := exec.CommandContext(ctx, "go", append(args, "freshet")...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build freshet: %w: %s", err, out)

@@ -32,6 +32,7 @@ type Server struct {
 	cmd     *exec.Cmd
 	logPath string
 	profile string
+	clock   string // the file that says how far the wall clock is ahead
 	ended   chan struct{}
 	err     error // once ended
 }
@@ -58,6 +59,7 @@ func (r *Rig) Launch(ctx context.Context, l Launch) (*Server, error) {
 		Name:    l.Name,
 		logPath: filepath.Join(r.Env.Dir, l.Name+".log"),
 		profile: filepath.Join(r.Env.Dir, l.Name+".pprof"),
+		clock:   filepath.Join(r.Env.Dir, l.Name+".clock"),
 		ended:   make(chan struct{}),
 	}
 	log, err := os.Create(s.logPath)
@@ -72,7 +74,7 @@ func (r *Rig) Launch(ctx context.Context, l Launch) (*Server, error) {
 		"--rate-address", "1000000000", "--burst-address", "1000000000",
 	}, l.Args)
 	s.cmd = exec.Command(args[0], args[1:]...)
-	s.cmd.Env = slices.Concat(r.environment(), []string{profileVariable + "=" + s.profile}, l.Env)
+	s.cmd.Env = slices.Concat(r.environment(), []string{profileVariable + "=" + s.profile, clockVariable + "=" + s.clock}, l.Env)
 	s.cmd.Stderr = log
 	s.cmd.SysProcAttr = dieWithParent()
 	if err := s.launch(); err != nil {
