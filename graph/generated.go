@@ -2087,7 +2087,7 @@ type Mutation {
   "Start a session."
   signIn(input: SignInInput!): SignInPayload!
 
-  "End the session that this request is made with."
+  "End the session that this request is made with. An error for an identity provider's token, which has none here."
   signOut: SignOutPayload @authenticated
 
   "End one of the viewer's sessions; whoever holds its token is signed out at once."

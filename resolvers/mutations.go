@@ -50,6 +50,11 @@ func (r mutations) SignIn(ctx context.Context, input models.SignInInput) (*model
 
 func (r mutations) SignOut(ctx context.Context) (*models.SignOutPayload, error) {
 	v := auth.Viewer(ctx)
+	if v.SessionID == 0 {
+		return nil, &models.Error{
+			Code: models.CodeBadUserInput, Message: "the token is an identity provider's: sign out there",
+		}
+	}
 	// Refused only if it ended in another request meanwhile: it has ended either way.
 	_, err := refused(r.store.EndSession(ctx, v.ID, v.SessionID))
 	return &models.SignOutPayload{EndedSessionID: v.SessionID}, err

@@ -103,6 +103,10 @@ func TestGuards_IdentityProvider(t *testing.T) {
 		o.Guards.Provider = ProviderOptions{URL: provider.URL, Issuer: "https://id.example", Audience: "freshet", NewProfiles: true}
 	})
 	a.wantAt(token, "viewer.profile.name", "Ann", `{ viewer { profile { name } } }`, nil)
+	out := a.ask(token, `mutation { signOut { endedSessionId } }`, nil, nil)
+	if len(out.Errors) != 1 || out.Errors[0].Extensions["code"] != "BAD_USER_INPUT" {
+		t.Errorf("signing out with the provider's token: got %+v, want BAD_USER_INPUT", out.Errors)
+	}
 	w.exec("UPDATE identities SET blocked = true")
 	for got := a.ask(token, `{ viewer { profile { name } } }`, nil, nil); ; got = a.ask(token, `{ viewer { profile { name } } }`, nil, nil) {
 		if len(got.Errors) > 0 { // foreign SQL shows within the grant's window
