@@ -7,7 +7,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Viewer is who is signed in, and with what session.
+// Viewer is who is signed in, and with what session: 0 where the token is an identity provider's.
 type Viewer struct {
 	ID        ID
 	SessionID ID

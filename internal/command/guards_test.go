@@ -108,12 +108,16 @@ func TestGuards_IdentityProvider(t *testing.T) {
 		t.Errorf("signing out with the provider's token: got %+v, want BAD_USER_INPUT", out.Errors)
 	}
 	w.exec("UPDATE identities SET blocked = true")
-	for got := a.ask(token, `{ viewer { profile { name } } }`, nil, nil); ; got = a.ask(token, `{ viewer { profile { name } } }`, nil, nil) {
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		got := a.ask(token, `{ viewer { profile { name } } }`, nil, nil)
 		if len(got.Errors) > 0 { // foreign SQL shows within the grant's window
 			if code := got.Errors[0].Extensions["code"]; code != "UNAUTHENTICATED" {
 				t.Errorf("blocked: got code %v, want UNAUTHENTICATED", code)
 			}
 			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("blocked 20 s ago: the token still works")
 		}
 	}
 }

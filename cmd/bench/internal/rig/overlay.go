@@ -20,29 +20,33 @@ type overlay struct {
 
 // add gives a package one more file.
 func (o *overlay) add(ctx context.Context, pkg, name, source string) error {
-	place, err := sourceOf(ctx, pkg)
+	place, err := placeOf(ctx, pkg, name)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(o.dir, name+".txt")
-	o.files[filepath.Join(place, name)] = file
-	return os.WriteFile(file, []byte(source), 0o600)
+	return o.put(place, source)
 }
 
 // edit replaces what stands once in a package's file.
 func (o *overlay) edit(ctx context.Context, pkg, name, before, after string) error {
-	place, err := sourceOf(ctx, pkg)
+	place, err := placeOf(ctx, pkg, name)
 	if err != nil {
 		return err
 	}
-	source, err := os.ReadFile(filepath.Join(place, name))
+	source, err := os.ReadFile(place)
 	if err != nil {
 		return err
 	}
 	if n := strings.Count(string(source), before); n != 1 {
 		return fmt.Errorf("edit %s of %s: %q stands there %d times, not once", name, pkg, before, n)
 	}
-	return o.add(ctx, pkg, name, strings.Replace(string(source), before, after, 1))
+	return o.put(place, strings.Replace(string(source), before, after, 1))
+}
+
+func (o *overlay) put(place, source string) error {
+	file := filepath.Join(o.dir, filepath.Base(place)+".txt")
+	o.files[place] = file
+	return os.WriteFile(file, []byte(source), 0o600)
 }
 
 // write makes the file that -overlay reads.
@@ -52,10 +56,10 @@ func (o *overlay) write() (path string, err error) {
 	return path, errors.Join(err, os.WriteFile(path, text, 0o600))
 }
 
-func sourceOf(ctx context.Context, pkg string) (dir string, err error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", pkg).Output()
+func placeOf(ctx context.Context, pkg, name string) (path string, err error) {
+	dir, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", pkg).Output()
 	if err != nil {
 		return "", fmt.Errorf("find the source of %s: %w", pkg, err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return filepath.Join(strings.TrimSpace(string(dir)), name), nil
 }
