@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/manifest":   0,
 	"internal/playground": 0,
 	"internal/clientaddr": 0,
+	"internal/front":      0,
 	"internal/jwt":        0,
 	"internal/tracing":    0,
 	"internal/redisconn":  0,

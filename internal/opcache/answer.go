@@ -14,8 +14,6 @@ type Answer struct {
 	*form
 	result  *cache.Result
 	private bool
-	// Gather, if set, is told the length of the body right before the header and the body are written.
-	Gather func(n int)
 }
 
 func newAnswer(found *cache.Result, key Key) *Answer {
@@ -90,9 +88,6 @@ func (a *Answer) Write(w http.ResponseWriter, r *http.Request, now time.Time, o 
 	h["Content-Length"] = a.length
 	if a.gzip {
 		h["Content-Encoding"] = inGzip
-	}
-	if a.Gather != nil {
-		a.Gather(len(a.body))
 	}
 	w.WriteHeader(http.StatusOK)
 	w.Write(a.body) // fails if the client has gone, who then needs no answer; of HEAD nothing leaves

@@ -215,9 +215,6 @@ func (e *endpoint) key(p *prepared, viewer *models.Viewer) (opcache.Key, bool) {
 func (e *endpoint) send(w http.ResponseWriter, r *http.Request, as media, a *opcache.Answer) {
 	recordOf(r.Context()).outcome = outcomeOK
 	w.Header()["Content-Type"] = as.contentType()
-	if r.Method != http.MethodHead {
-		a.Gather = func(n int) { gather(r.Context(), n) }
-	}
 	a.Write(w, r, time.Now(), e.headers)
 }
 

@@ -43,7 +43,7 @@ func (s *Server) handler() (http.Handler, error) {
 	graphql := chain(s.endpoint, around...)
 	// A stream has no end to compress or wait for.
 	events := chain(http.HandlerFunc(s.watch), append([]middleware{identify}, s.guards()...)...)
-	return chain(s.split(named("/graphql", graphql), named(eventsPath, events), others),
+	return chain(s.split(named(graphqlPath, graphql), named(eventsPath, events), others),
 		s.observe,   // first: all below logs with the request's id, and it sees what really leaves, whoever wrote it
 		setDefaults, // before whoever knows better
 		s.cors.wrap, // answers preflights, which carry no token and need no body
@@ -61,11 +61,14 @@ func (s *Server) guards() []middleware {
 	}
 }
 
+// graphqlPath is where operations are sent.
+const graphqlPath = "/graphql"
+
 // split leads most requests past the search for their route.
 func (s *Server) split(graphql, events, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.URL.Path == "/graphql":
+		case r.URL.Path == graphqlPath:
 			graphql.ServeHTTP(w, r)
 		case r.URL.Path == eventsPath && r.Method == http.MethodGet && s.watched():
 			events.ServeHTTP(w, r)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/internal/front"
 	"freshet/internal/opcache"
 	"freshet/internal/operation"
 	"freshet/internal/tracing"
@@ -102,6 +103,7 @@ type Server struct {
 	stopping chan struct{} // closed when draining begins: streams end
 	endpoint *endpoint
 	http     *http.Server
+	front    *front.Front
 	listener net.Listener
 }
 
@@ -138,12 +140,12 @@ func New(options Options) (*Server, error) {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(options.Log.Handler(), slog.LevelWarn),
 	}
-	s.http.ConnContext = withGathering
 	listener, err := net.Listen("tcp", options.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("new server: %w", err)
 	}
-	s.listener = &gatherer{Listener: listener}
+	s.listener = listener
+	s.front = front.New(listener, s.http, graphqlPath)
 	return s, nil
 }
 
@@ -157,7 +159,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer cancel()
 	s.http.BaseContext = func(net.Listener) context.Context { return base }
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	go func() { served <- s.front.Serve() }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve %s: %w", s.Addr(), err)
@@ -180,10 +182,10 @@ func (s *Server) drain(ctx context.Context) error {
 	close(s.stopping)
 	ctx, cancel := context.WithTimeout(ctx, s.options.DrainTimeout)
 	defer cancel()
-	err := s.http.Shutdown(ctx)
+	err := s.front.Shutdown(ctx)
 	if err == nil {
 		return nil
 	}
 	return errors.Join(fmt.Errorf("stop %s: requests still running after %s: %w", s.Addr(), s.options.DrainTimeout, err),
-		s.http.Close())
+		s.front.Close())
 }
