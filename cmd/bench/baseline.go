@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v3"
@@ -30,7 +32,8 @@ func baselineCommand(stdout io.Writer) *cli.Command {
 	}
 }
 
-// serveBaselines serves /memory, /get and /pipelined until ctx ends. Each has the bytes that were last PUT there.
+// serveBaselines serves /memory, /get and /pipelined until ctx ends. Each has the bytes that were last PUT there. At /cpu it
+// tells the seconds of processor time that it has taken.
 func serveBaselines(ctx context.Context, url string, stdout io.Writer) error {
 	o, err := redis.ParseURL(url)
 	if err != nil {
@@ -48,6 +51,14 @@ func serveBaselines(ctx context.Context, url string, stdout io.Writer) error {
 	mux.Handle("/get", &baseline{client: client, get: func(ctx context.Context, key string) ([]byte, error) { return client.Get(ctx, key).Bytes() }})
 	mux.Handle("/pipelined", &baseline{client: client, get: func(ctx context.Context, key string) ([]byte, error) { return pipelined.Get(ctx, key).Bytes() }})
 	mux.Handle("/memory", &baseline{})
+	mux.HandleFunc("/cpu", func(w http.ResponseWriter, _ *http.Request) {
+		var used syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprint(w, time.Duration(used.Utime.Nano()+used.Stime.Nano()).Seconds())
+	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -136,6 +147,21 @@ func startBaselines(ctx context.Context, redisURL string) (*baselines, error) {
 		return nil, fmt.Errorf("start the baselines: %w", err)
 	}
 	return &baselines{strings.TrimSpace(line), stop}, nil
+}
+
+// cpu is the processor time that they have taken, in seconds.
+func (b *baselines) cpu(ctx context.Context) (seconds float64, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.addr+"/cpu", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	_, err = fmt.Fscan(response.Body, &seconds)
+	return seconds, err
 }
 
 // put gives all baselines the bytes that they answer with.

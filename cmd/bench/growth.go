@@ -18,11 +18,11 @@ func (m *hitRun) ratio(ctx context.Context, tier, bare string) (float64, error) 
 	var ratios []float64
 	body := hitByHash(false)
 	for range rounds {
-		hits, err := blast.Throughput(ctx, m.target(m.servers[tier], body, "gzip"), hitConnections, hitLong)
+		hits, _, err := blast.Throughput(ctx, m.target(m.servers[tier], body, "gzip"), hitConnections, hitLong)
 		if err != nil {
 			return 0, err
 		}
-		others, err := blast.Throughput(ctx, m.bare(bare, body, "gzip"), hitConnections, hitLong)
+		others, _, err := blast.Throughput(ctx, m.bare(bare, body, "gzip"), hitConnections, hitLong)
 		if err != nil {
 			return 0, err
 		}

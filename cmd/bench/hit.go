@@ -56,7 +56,11 @@ type hitRow struct {
 	Hits      float64 `json:"hitsPerSecond"`
 	Bare      float64 `json:"barePerSecond"`
 	Pipelined float64 `json:"pipelinedPerSecond,omitempty"`
-	Ratio     float64 `json:"ratio"`
+	// Processor time of the server's own process for a request, in µs.
+	HitCPU       float64 `json:"hitCpuMicros"`
+	BareCPU      float64 `json:"bareCpuMicros"`
+	PipelinedCPU float64 `json:"pipelinedCpuMicros,omitempty"`
+	Ratio        float64 `json:"ratio"`
 	// PipelinedRatio is to the handler with automatic pipelining.
 	PipelinedRatio float64 `json:"pipelinedRatio,omitempty"`
 	// Text is that of the same operation sent as text, and TextRatio its ratio to the one by id.
@@ -75,14 +79,15 @@ func (r *hitReport) print(w io.Writer) {
 	fmt.Fprintf(w, "A whole result of %d bytes (%d in gzip) from the cache, over %d connections, beside bare net/http handlers\n",
 		r.PlainBytes, r.GzipBytes, hitConnections)
 	r.Machine.print(w)
-	rows := []string{"hit in\tencoding\thits/s\tbare/s\tpipelined/s\tratio\tto pipelined\tas text\tratio\tp99 ms\tbare p99 ms\thit share"}
+	rows := []string{"hit in\tencoding\thits/s\tbare/s\tratio\tpipelined/s\tratio\tas text\tratio\tCPU us\tbare\tpipelined\tp99 ms\tbare\thit share"}
 	for _, row := range r.Rows {
-		rows = append(rows, fmt.Sprintf("%s\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%.4f", row.Tier, row.Encoding,
-			row.Hits, row.Bare, row.Pipelined, row.Ratio, row.PipelinedRatio, row.Text, row.TextRatio, row.HitP99, row.BareP99, row.HitShare))
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%.0f\t%.0f\t%.2f\t%.0f\t%.2f\t%.0f\t%.2f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.4f",
+			row.Tier, row.Encoding, row.Hits, row.Bare, row.Ratio, row.Pipelined, row.PipelinedRatio, row.Text, row.TextRatio,
+			row.HitCPU, row.BareCPU, row.PipelinedCPU, row.HitP99, row.BareP99, row.HitShare))
 	}
 	table(w, rows...)
-	fmt.Fprintf(w, "hits/s are of requests by hash, with the same POST body for all; p99 is of an open loop at half of the bare handler's\n")
-	fmt.Fprintf(w, "throughput. With %d more entries in Redis, hits there have %.2f of their throughput; over this data, hits in\n", hitEntries, r.ManyEntriesRatio)
+	fmt.Fprintf(w, "hits/s are of requests by hash, with the same POST body for all; CPU is the processor time that the server's own process\n")
+	fmt.Fprintf(w, "takes for one; p99 is of an open loop at half of the bare handler's throughput. With %d more entries in Redis, hits there have %.2f of their throughput; over this data, hits in\n", hitEntries, r.ManyEntriesRatio)
 	fmt.Fprintf(w, "memory have %.2f of that over the small data.\n\n", r.SizeRatio)
 	printTargets(w, r.Targets)
 }
@@ -246,32 +251,10 @@ func (m *hitRun) row(ctx context.Context, row *hitRow) error {
 	if err != nil {
 		return err
 	}
-	var hits, texts, toText, hitP99, bareP99 []float64
-	others, toOthers := make([][]float64, len(bare)), make([][]float64, len(bare))
-	for range hitRounds {
-		got, err := blast.Throughput(ctx, hit, hitConnections, hitLong)
-		if err != nil {
-			return err
-		}
-		hits = append(hits, got)
-		asText, err := blast.Throughput(ctx, text, hitConnections, hitLong)
-		if err != nil {
-			return err
-		}
-		texts, toText = append(texts, asText), append(toText, asText/got)
-		for i, b := range bare {
-			one, err := blast.Throughput(ctx, b, hitConnections, hitLong)
-			if err != nil {
-				return err
-			}
-			others[i], toOthers[i] = append(others[i], one), append(toOthers[i], got/one)
-		}
+	if err := m.throughputs(ctx, row, hit, text, bare); err != nil {
+		return err
 	}
-	row.Hits, row.Bare, row.Ratio = median(hits), median(others[0]), median(toOthers[0])
-	row.Text, row.TextRatio = median(texts), median(toText)
-	if len(bare) > 1 {
-		row.Pipelined, row.PipelinedRatio = median(others[1]), median(toOthers[1])
-	}
+	var hitP99, bareP99 []float64
 	for range hitRounds {
 		a, err := blast.Latency(ctx, hit, hitConnections, row.Bare/2, hitLong, 0.99)
 		if err != nil {
@@ -286,7 +269,7 @@ func (m *hitRun) row(ctx context.Context, row *hitRow) error {
 	row.HitP99, row.BareP99 = median(hitP99), median(bareP99)
 	if m.profiled {
 		row.Profile, err = server.Profile(ctx, func() error {
-			_, err := blast.Throughput(ctx, hit, hitConnections, 2*hitLong)
+			_, _, err := blast.Throughput(ctx, hit, hitConnections, 2*hitLong)
 			return err
 		})
 		if err != nil {
@@ -294,6 +277,61 @@ func (m *hitRun) row(ctx context.Context, row *hitRow) error {
 		}
 	}
 	return m.share(ctx, row, server, before)
+}
+
+// throughputs measures the hits, and beside them the same as text and the baselines.
+func (m *hitRun) throughputs(ctx context.Context, row *hitRow, hit, text blast.Target, bare []blast.Target) error {
+	ours, theirs := m.cpuOf(row.Tier), m.baselines.cpu
+	var hits, hitCPU, texts, toText []float64
+	others, otherCPU, toOthers := make([][]float64, len(bare)), make([][]float64, len(bare)), make([][]float64, len(bare))
+	for range hitRounds {
+		got, cpu, err := flood(ctx, hit, ours)
+		if err != nil {
+			return err
+		}
+		hits, hitCPU = append(hits, got), append(hitCPU, cpu)
+		asText, _, err := flood(ctx, text, ours)
+		if err != nil {
+			return err
+		}
+		texts, toText = append(texts, asText), append(toText, asText/got)
+		for i, b := range bare {
+			one, cpu, err := flood(ctx, b, theirs)
+			if err != nil {
+				return err
+			}
+			others[i], otherCPU[i], toOthers[i] = append(others[i], one), append(otherCPU[i], cpu), append(toOthers[i], got/one)
+		}
+	}
+	row.Hits, row.HitCPU = median(hits), median(hitCPU)
+	row.Text, row.TextRatio = median(texts), median(toText)
+	row.Bare, row.BareCPU, row.Ratio = median(others[0]), median(otherCPU[0]), median(toOthers[0])
+	if len(bare) > 1 {
+		row.Pipelined, row.PipelinedCPU, row.PipelinedRatio = median(others[1]), median(otherCPU[1]), median(toOthers[1])
+	}
+	return nil
+}
+
+// cpuOf tells the processor time that a tier's server has taken, in seconds.
+func (m *hitRun) cpuOf(tier string) func(context.Context) (float64, error) {
+	return func(ctx context.Context) (float64, error) {
+		counters, err := m.servers[tier].Counters(ctx)
+		return counters.Sum("process_cpu_seconds_total"), err
+	}
+}
+
+// flood measures the requests a second, and the processor time that one takes of a process, in µs.
+func flood(ctx context.Context, t blast.Target, cpu func(context.Context) (float64, error)) (rate, micros float64, err error) {
+	before, err := cpu(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	rate, sent, err := blast.Throughput(ctx, t, hitConnections, hitLong)
+	if err != nil {
+		return 0, 0, err
+	}
+	after, err := cpu(ctx)
+	return rate, (after - before) / float64(sent) * 1e6, err
 }
 
 // share is how many of the requests were hits of the tier that was meant.

@@ -48,7 +48,7 @@ func TestContext_EndsWhenTheClientLeaves(t *testing.T) {
 	s := serve(t, serverOf(a.handle))
 	conn, _ := dial(t, s.addr)
 	r := a.begin(conn, post("a"))
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), "key", 1), time.Hour)
+	ctx, cancel := context.WithTimeout(r.Context(), time.Hour)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
 		t.Errorf("before: got %v", err)

@@ -134,24 +134,25 @@ func (c *connection) once() error {
 }
 
 // Throughput keeps n connections busy, each with one request at a time, and returns how many requests a second were
-// answered in a stretch that begins after a short warm-up.
-func Throughput(ctx context.Context, t Target, n int, long time.Duration) (float64, error) {
+// answered in a stretch that begins after a short warm-up, and how many there were with the warm-up.
+func Throughput(ctx context.Context, t Target, n int, long time.Duration) (rate float64, all int, err error) {
 	const warmUp = 300 * time.Millisecond
-	all, err := t.open(n)
+	conns, err := t.open(n)
 	if err != nil {
-		return 0, fmt.Errorf("open %d connections to %s: %w", n, t.Addr, err)
+		return 0, 0, fmt.Errorf("open %d connections to %s: %w", n, t.Addr, err)
 	}
-	defer closeAll(all)
+	defer closeAll(conns)
 	begin := time.Now().Add(warmUp)
 	end := begin.Add(long)
-	done, errs := make([]int, n), make([]error, n)
+	done, sent, errs := make([]int, n), make([]int, n), make([]error, n)
 	var work sync.WaitGroup
-	for i, c := range all {
+	for i, c := range conns {
 		work.Go(func() {
 			for now := time.Now(); now.Before(end) && ctx.Err() == nil; {
 				if errs[i] = c.once(); errs[i] != nil {
 					return
 				}
+				sent[i]++
 				if now = time.Now(); now.After(begin) && now.Before(end) {
 					done[i]++
 				}
@@ -159,11 +160,12 @@ func Throughput(ctx context.Context, t Target, n int, long time.Duration) (float
 		})
 	}
 	work.Wait()
-	total := 0
-	for _, one := range done {
-		total += one
+	counted := 0
+	for i := range conns {
+		counted += done[i]
+		all += sent[i]
 	}
-	return float64(total) / long.Seconds(), errors.Join(append(errs, ctx.Err())...)
+	return float64(counted) / long.Seconds(), all, errors.Join(append(errs, ctx.Err())...)
 }
 
 // Latency sends requests at a fixed rate through n connections and returns the time that a share q of them were answered
