@@ -149,6 +149,9 @@ func (d *draft) field(t *ast.Definition, depth, lists int) string {
 	if own := slices.IndexFunc(fit, func(f *ast.FieldDefinition) bool { return ownOnly(d.schema, f) }); own >= 0 && depth > 0 && d.chance(25) {
 		f = fit[own] // else most would be in operations that are private anyhow
 	}
+	if scopes := slices.IndexFunc(fit, func(f *ast.FieldDefinition) bool { return f.Name == "scopes" }); scopes >= 0 && d.chance(25) {
+		f = fit[scopes] // what two sessions of one viewer may differ in
+	}
 	if strings.HasSuffix(f.Type.Name(), "Connection") {
 		lists++
 	}
