@@ -91,7 +91,6 @@ type Cache struct {
 // New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.
 func New(o Options) *Cache {
 	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64}
-	c.trips.work = &c.work
 	c.local = newLocal(c.LocalBytes)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c

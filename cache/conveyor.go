@@ -16,15 +16,16 @@ type queue = func(redis.Pipeliner)
 // conveyor carries commands to Redis. While all lanes are busy, callers gather for the next round trip: a crowd costs a
 // few round trips, not one each, and needs few connections.
 type conveyor struct {
-	work    *sync.WaitGroup
 	mu      sync.Mutex
 	running int
 	waiting map[time.Duration]*carriage // by budget
 }
 
-// carriage is a round trip that has not begun. Ok is settled once done is closed.
+// carriage is a round trip that has not begun. The first who waits for it makes it, once lane is closed; ok is settled once
+// done is closed.
 type carriage struct {
 	queues []queue
+	lane   chan struct{}
 	done   chan struct{}
 	ok     bool
 }
@@ -37,34 +38,38 @@ func (v *conveyor) carry(add queue, budget time.Duration, send func([]queue, tim
 	if v.running < lanes {
 		v.running++
 		v.mu.Unlock()
-		defer v.next(send)
+		defer v.next()
 		return send([]queue{add}, budget)
 	}
-	next := v.waiting[budget]
-	if next == nil {
-		next = &carriage{done: make(chan struct{})}
+	one := v.waiting[budget]
+	first := one == nil
+	if first {
+		one = &carriage{lane: make(chan struct{}), done: make(chan struct{})}
 		if v.waiting == nil {
 			v.waiting = make(map[time.Duration]*carriage)
 		}
-		v.waiting[budget] = next
+		v.waiting[budget] = one
 	}
-	next.queues = append(next.queues, add)
+	one.queues = append(one.queues, add)
 	v.mu.Unlock()
-	<-next.done
-	return next.ok
+	if !first {
+		<-one.done
+		return one.ok
+	}
+	<-one.lane
+	defer v.next()
+	defer close(one.done)
+	one.ok = send(one.queues, budget)
+	return one.ok
 }
 
-// next lets those who wait go, or frees the lane.
-func (v *conveyor) next(send func([]queue, time.Duration) bool) {
+// next gives the lane to those who wait, or frees it.
+func (v *conveyor) next() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for budget, next := range v.waiting {
+	for budget, one := range v.waiting {
 		delete(v.waiting, budget)
-		v.work.Go(func() {
-			defer v.next(send)
-			defer close(next.done)
-			next.ok = send(next.queues, budget)
-		})
+		close(one.lane)
 		return
 	}
 	v.running--

@@ -12,8 +12,7 @@ import (
 // A crowd that comes while all lanes are busy makes one round trip together, for each budget.
 func TestConveyor_CrowdTravelsTogether(t *testing.T) {
 	t.Parallel()
-	var work sync.WaitGroup
-	v := &conveyor{work: &work}
+	var v conveyor
 	release := make(chan struct{})
 	var trips, carried atomic.Int64
 	send := func(queues []queue, _ time.Duration) bool {
@@ -46,7 +45,6 @@ func TestConveyor_CrowdTravelsTogether(t *testing.T) {
 	}
 	close(release)
 	callers.Wait()
-	work.Wait()
 	if trips.Load() != lanes+1 || carried.Load() != lanes+crowd {
 		t.Errorf("got %d trips for %d callers, want %d for %d", trips.Load(), carried.Load(), lanes+1, lanes+crowd)
 	}
