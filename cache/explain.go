@@ -26,9 +26,12 @@ type Detail struct {
 	// Tier that answered: "memory" (this process's), "redis" or "source"; "stale" is what had expired or can't be proved
 	// fresh, because the source failed. Empty: nothing did.
 	Tier string
-	// Miss is why the caches did not answer at first sight; empty for a hit. What was stale_tag is so by Tag, which was
-	// changed at Changed, a position of the log, or may have been: the log's memory of single tags is bounded.
+	// Miss is why the caches did not answer at first sight; empty for a hit. It is "lease" if another was loading the key
+	// and the reader waited for that load: First is then the reason at first sight, and a Tier other than "redis" says that
+	// the wait was in vain. What was stale_tag is so by Tag, which was changed at Changed, a position of the log, or may
+	// have been: the log's memory of single tags is bounded.
 	Miss    Reason
+	First   Reason
 	Tag     string
 	Changed uint64
 	// Absent tells that the source has no such key.
@@ -39,6 +42,7 @@ type Detail struct {
 	Load            time.Duration // how long it took
 	Tags            []string
 	Bytes           int // of the value, as stored
+	waited          bool
 }
 
 // Statement is what a load asked of its source, or, without a Text, a reader of Redis.
@@ -120,6 +124,13 @@ func (d *details) forgive(name string) {
 	}
 }
 
+// wait is for a key that another is loading.
+func (d *details) wait(key any, name string) {
+	if d != nil {
+		d.of(key, name).waited = true
+	}
+}
+
 func (d *details) loaded(key any, name string, until time.Time, tags []string, found bool) {
 	if d == nil {
 		return
@@ -134,6 +145,9 @@ func (d *details) list() []Detail {
 	}
 	list := make([]Detail, 0, len(d.all))
 	for _, one := range d.all {
+		if one.waited {
+			one.First, one.Miss = one.Miss, leased
+		}
 		list = append(list, *one)
 	}
 	return list

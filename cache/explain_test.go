@@ -2,9 +2,13 @@ package cache
 
 import (
 	"context"
+	"math"
 	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"freshet/internal/testenv"
 )
@@ -79,6 +83,107 @@ func TestExplain_OfResults(t *testing.T) {
 	check("changed", Detail{Miss: staleTag, Tag: "row:1"})
 }
 
+// A reader who waits for another process's load is told so, and what it got.
+func TestExplain_WaitsForAnotherProcess(t *testing.T) {
+	t.Parallel()
+	url := testenv.SharedRedis(t)
+	a, b := newRig(t, url), newRig(t, url)
+	ka, kb := a.kind(), b.kind()
+	a.write(1, "old")
+	a.want(ka, map[int]string{1: "old"}, 1)
+	b.log.Apply(b.log.Position(), []string{"row:1"})
+	b.log.Grant(b.log.Position(), math.MaxInt64)
+	a.commit(1, "one")
+	loading, finish := make(chan struct{}), make(chan struct{})
+	a.setOnLoad(func([]int) { close(loading); <-finish })
+	var group sync.WaitGroup
+	defer group.Wait()
+	group.Go(func() { a.want(ka, map[int]string{1: "one"}, 1) })
+	<-loading
+	finished := sync.OnceFunc(func() { close(finish) })
+	defer finished()
+	b.lose = func(trip []redis.Cmder) bool { // nothing, but once its try for the lock was in vain the load may end
+		if trip[0].Name() == "set" {
+			finished()
+		}
+		return false
+	}
+	if got, _, err := kb.One(Explain(t.Context()), 1); err != nil || got != "one" {
+		t.Fatalf("got %q, %v, want what the other has loaded", got, err)
+	}
+	b.wantLoads(0)
+	batch := b.last()
+	d := batch.Details[0]
+	if d.Miss != leased || d.First != staleTag || d.Tag != "row:1" || d.Tier != "redis" || d.AsOf.At != 1 || d.Filled.IsZero() {
+		t.Errorf("got %+v, want a lease after stale_tag, answered by Redis", d)
+	}
+	if batch.Waited != 1 || batch.WaitTook <= 0 || batch.Misses[staleTag] != 1 || batch.LoadTook != 0 {
+		t.Errorf("got %+v, want 1 waited for, missed for its first reason, and nothing loaded", batch)
+	}
+}
+
+// attended tells when somebody waits for its end.
+type attended struct {
+	context.Context
+	waited func()
+}
+
+func (a attended) Done() <-chan struct{} {
+	a.waited()
+	return a.Context.Done()
+}
+
+func TestExplain_WaitsInThisProcess(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	r.write(2, "two")
+	loading, finish := make(chan struct{}), make(chan struct{})
+	r.setOnLoad(func([]int) { r.setOnLoad(func([]int) {}); close(loading); <-finish })
+	var group sync.WaitGroup
+	defer group.Wait()
+	group.Go(func() { r.wantSoon(k, map[int]string{1: "one"}, 1) })
+	<-loading
+	// Its own key is brought in first, for which it waits too.
+	times := 0
+	ctx := attended{Explain(t.Context()), func() {
+		if times++; times == 2 {
+			close(finish)
+		}
+	}}
+	got, err := k.Many(ctx, []int{1, 2})
+	if err != nil || got[1] != "one" || got[2] != "two" {
+		t.Fatalf("got %v, %v, want both", got, err)
+	}
+	r.wantLoads(2)
+	for _, d := range r.lastOf(2).Details {
+		want := Detail{Miss: leased, First: absent, Tier: "redis"}
+		if d.Key == 2 {
+			want = Detail{Miss: absent, Tier: "source"}
+		}
+		if d.Miss != want.Miss || d.First != want.First || d.Tier != want.Tier {
+			t.Errorf("got %+v, want %+v", d, want)
+		}
+	}
+}
+
+// A wait in vain is one too: who waited for a load that failed has loaded by itself.
+func TestExplain_WaitsInVain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	mine, _, _ := k.flights.claim([]int{1})
+	ctx := attended{Explain(t.Context()), sync.OnceFunc(func() { k.flights.land(mine, true) })}
+	if got, _, err := k.One(ctx, 1); err != nil || got != "one" {
+		t.Fatalf("got %q, %v, want the value", got, err)
+	}
+	if d := r.last().Details[0]; d.Miss != leased || d.First != absent || d.Tier != "source" {
+		t.Errorf("got %+v, want a lease after absent, answered by the source", d)
+	}
+}
+
 // What a bypass reads is the source's, and stays out of the caches.
 func TestBypass_LeavesCachesAlone(t *testing.T) {
 	t.Parallel()
@@ -94,4 +199,18 @@ func TestBypass_LeavesCachesAlone(t *testing.T) {
 		r.want(k, map[int]string{1: "one"}, 1)
 	}
 	r.wantLoads(3)
+}
+
+// lastOf is the last batch of so many keys.
+func (r *rig) lastOf(keys int) Batch {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range slices.Backward(r.batches) {
+		if b.Keys == keys {
+			return b
+		}
+	}
+	r.t.Fatalf("got no batch of %d keys in %v", keys, r.batches)
+	return Batch{}
 }

@@ -23,8 +23,11 @@ type fetch[K comparable, V any] struct {
 	unproved   bool      // some value has no as-of
 	loaded     int
 	roundTrips int
-	statements []Statement // of loads, if explained
-	trips      []Statement // of acquire, if explained
+	waited     []K           // for the loads of others
+	waitTook   time.Duration // without the round trips
+	others     map[K]entry   // what they have stored, if explained
+	statements []Statement   // of loads, if explained
+	trips      []Statement   // of acquire, if explained
 }
 
 func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) *fetch[K, V] {
@@ -60,12 +63,25 @@ func (f *fetch[K, V]) run() error {
 		if time.Now().After(deadline) {
 			return f.load(lost, false)
 		}
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-f.kind.cache.ctx.Done():
-			return f.kind.cache.ctx.Err()
+		if err := f.pause(pause, lost); err != nil {
+			return err
 		}
 		pause = min(2*pause, longest)
+	}
+}
+
+// pause waits about so long for those who load keys. Those of the first time include all of later ones.
+func (f *fetch[K, V]) pause(about time.Duration, keys []K) error {
+	if f.waited == nil {
+		f.waited = keys
+	}
+	began := time.Now()
+	defer func() { f.waitTook += time.Since(began) }()
+	select {
+	case <-time.After(about/2 + rand.N(about)):
+		return nil
+	case <-f.kind.cache.ctx.Done():
+		return f.kind.cache.ctx.Err()
 	}
 }
 
@@ -159,6 +175,12 @@ func (f *fetch[K, V]) take(key K, reply *redis.StringCmd) bool {
 		f.values[key] = value
 	}
 	f.until = earlier(f.until, e.expires)
+	if f.explained {
+		if f.others == nil {
+			f.others = make(map[K]entry)
+		}
+		f.others[key] = e
+	}
 	return true
 }
 
@@ -233,4 +255,22 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 		c.scripts(c.ctx, fillScript, calls)
 	}
 	c.release(c.ctx, f.token, spare)
+}
+
+// refresh has entries that are about to expire loaded again in the background, by whichever process gets their locks.
+// Until then the old ones are served: they are fresh by the log.
+func (k *Kind[K, V]) refresh(keys []K, names map[K]string) {
+	mine, _, _ := k.flights.claim(keys)
+	if len(mine) == 0 {
+		return
+	}
+	f := newFetch(k, mine, names)
+	f.early = true
+	k.cache.work.Go(func() {
+		err := f.run()
+		k.flights.land(mine, err != nil)
+		for _, key := range mine {
+			k.cache.dropLocal(names[key]) // or the old entry would be due again and again
+		}
+	})
 }

@@ -23,9 +23,13 @@ type Batch struct {
 	// Misses counts the others by reason; nil if there were none.
 	Misses map[Reason]int
 	// Loaded is how many keys this batch had read from the source, those apart that another batch had asked the same load
-	// for; LoadTook is how long it took, waiting included.
+	// for; LoadTook is how long it took, with waiting for one's turn, but not for others' loads.
 	Loaded   int
 	LoadTook time.Duration
+	// Waited is how many keys others were already loading, in this process or in another one, for whose loads this reader
+	// waited, in all for WaitTook; a key counts each time.
+	Waited   int
+	WaitTook time.Duration
 	// Stale is how many keys were answered with what had expired, or can't be proved fresh, because the source failed.
 	Stale int
 	// Early is how many hits had their entry refreshed in the background before it expires.
@@ -57,6 +61,7 @@ const (
 	staleFloor  Reason = "stale_floor" // older than what the log is known of
 	staleEpoch  Reason = "stale_epoch" // of another history of the database
 	staleGrant  Reason = "stale_grant" // contact with the log is lost
+	leased      Reason = "lease"       // another was loading it: of a Detail only, a batch counts the reason before
 )
 
 // staleReason names what Log.Fresh says.

@@ -126,6 +126,11 @@ func (r *read[K, V]) far(ctx context.Context) error {
 
 // await waits for flights, and reports whether one failed, or takes too long for a strict read.
 func (r *read[K, V]) await(ctx context.Context, waits []*flight) (failed bool, err error) {
+	if len(waits) == 0 {
+		return false, nil
+	}
+	began := time.Now()
+	defer func() { r.waited(r.left, time.Since(began)) }()
 	if r.strict == nil {
 		return await(ctx, waits)
 	}
@@ -133,6 +138,15 @@ func (r *read[K, V]) await(ctx context.Context, waits []*flight) (failed bool, e
 	defer cancel()
 	failed, err = await(bounded, waits)
 	return failed || err != nil, ctx.Err()
+}
+
+// waited notes keys that others were loading.
+func (r *read[K, V]) waited(keys []K, took time.Duration) {
+	r.batch.Waited += len(keys)
+	r.batch.WaitTook += took
+	for _, key := range keys {
+		r.why.wait(key, r.names[key])
+	}
 }
 
 // lookup takes what Redis has of the keys left, in one round trip; false if Redis can't be asked or trusted.
@@ -333,8 +347,10 @@ func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // it goes on, and its fields are not settled
 	}
-	r.batch.Loaded += f.loaded
-	r.batch.LoadTook += time.Since(start)
+	if r.batch.Loaded += f.loaded; f.loaded > 0 {
+		r.batch.LoadTook += time.Since(start) - f.waitTook
+	}
+	r.waited(f.waited, f.waitTook)
 	r.batch.RoundTrips += f.roundTrips
 	r.batch.Statements = append(r.batch.Statements, f.statements...)
 	r.batch.Trips = append(r.batch.Trips, f.trips...)
@@ -342,6 +358,9 @@ func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
 		return err
 	}
 	r.keep(keys, f.values, f.until, f.unproved)
+	for key, e := range f.others {
+		r.why.hit(key, r.names[key], "redis", &e)
+	}
 	return nil
 }
 
@@ -368,22 +387,4 @@ func (r *read[K, V]) arrive(ctx context.Context, loadedAll <-chan struct{}, done
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// refresh has entries that are about to expire loaded again in the background, by whichever process gets their locks.
-// Until then the old ones are served: they are fresh by the log.
-func (k *Kind[K, V]) refresh(keys []K, names map[K]string) {
-	mine, _, _ := k.flights.claim(keys)
-	if len(mine) == 0 {
-		return
-	}
-	f := newFetch(k, mine, names)
-	f.early = true
-	k.cache.work.Go(func() {
-		err := f.run()
-		k.flights.land(mine, err != nil)
-		for _, key := range mine {
-			k.cache.dropLocal(names[key]) // or the old entry would be due again and again
-		}
-	})
 }

@@ -21,6 +21,7 @@ type Recorder struct {
 	paths      map[want]map[string]struct{}
 	batches    []batch
 	statements []cache.Statement
+	joined     bool
 }
 
 // want is a key of a kind that a field asked for.
@@ -82,16 +83,30 @@ func (r *Recorder) Stated(s cache.Statement) {
 	r.statements = append(r.statements, s)
 }
 
-// Operation returns what the cache of whole results said, if it was asked; kind is its name.
-func (r *Recorder) Operation(kind string) (cache.Detail, bool) {
+// Joined notes that the whole result is what another request was making already.
+func (r *Recorder) Joined() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.joined = true
+}
+
+// Operation returns what the cache of whole results said, as of now; nil if it was not asked. Kind is its name.
+func (r *Recorder) Operation(kind string, now time.Time) *Key {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, b := range r.batches {
 		if b.Kind == kind && len(b.Details) > 0 {
-			return b.Details[0], true
+			key := KeyOf(b.Details[0], now)
+			if r.joined {
+				key.First, key.Miss = key.Miss, lease
+			}
+			return &key
 		}
 	}
-	return cache.Detail{}, false
+	return nil
 }
 
 // Report returns the reads of kinds, in the order in which they began, and the statements that belong to none. Whole
@@ -111,7 +126,7 @@ func (r *Recorder) Report(except string, now time.Time) (reads []Read, statement
 
 func (r *Recorder) read(b batch, now time.Time) Read {
 	read := Read{
-		Kind: b.Kind, StartMs: ms(b.ended.Add(-b.Took).Sub(r.began)), TookMs: ms(b.Took), LoadMs: ms(b.LoadTook),
+		Kind: b.Kind, StartMs: ms(b.ended.Add(-b.Took).Sub(r.began)), TookMs: ms(b.Took), LoadMs: ms(b.LoadTook), WaitMs: ms(b.WaitTook),
 		RoundTrips: b.RoundTrips, SQL: r.listed(b.Statements), Keys: make([]Key, 0, len(b.Details)),
 	}
 	if b.Err != nil {

@@ -48,8 +48,8 @@ func (r *Report) outcome() string {
 	if o.Reason != "" {
 		said.WriteString(": " + o.Reason)
 	}
-	if o.Key != nil && o.Key.StaleBy != nil {
-		said.WriteString(o.Key.StaleBy.words())
+	if o.Key != nil {
+		said.WriteString(o.Key.first() + o.Key.change())
 	}
 	if o.Stored != nil && *o.Stored {
 		said.WriteString("; kept")
@@ -57,7 +57,20 @@ func (r *Report) outcome() string {
 	return said.String()
 }
 
-func (c *Change) words() string { return fmt.Sprintf(", %s changed at position %d", c.Tag, c.Position) }
+// first is the reason before a wait.
+func (k *Key) first() string {
+	if k.First == "" {
+		return ""
+	}
+	return " after " + k.First
+}
+
+func (k *Key) change() string {
+	if k.StaleBy == nil {
+		return ""
+	}
+	return fmt.Sprintf(", %s changed at position %d", k.StaleBy.Tag, k.StaleBy.Position)
+}
 
 func (p *Policy) words() string {
 	said := fmt.Sprintf("%s, maxAge %g s", p.Scope, p.MaxAge)
@@ -89,11 +102,7 @@ func (r *Read) from() string {
 	for _, key := range r.Keys {
 		from := cmp.Or(key.Tier, "failed")
 		if key.Miss != "" {
-			from += " (" + key.Miss
-			if key.StaleBy != nil {
-				from += key.StaleBy.words()
-			}
-			from += ")"
+			from += " (" + key.Miss + key.first() + key.change() + ")"
 		}
 		if counts[from] == 0 {
 			order = append(order, from)

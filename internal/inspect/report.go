@@ -53,6 +53,7 @@ type Read struct {
 	StartMs    float64     `json:"startMs"`
 	TookMs     float64     `json:"tookMs"`
 	LoadMs     float64     `json:"loadMs,omitempty"`
+	WaitMs     float64     `json:"waitMs,omitempty"` // for the loads of others
 	RoundTrips int         `json:"roundTrips"`
 	Error      string      `json:"error,omitempty"`
 	Keys       []Key       `json:"keys"`
@@ -65,8 +66,10 @@ type Key struct {
 	Name  string   `json:"key"`
 	// Tier that answered: memory, redis, source, or stale; empty if none did.
 	Tier string `json:"tier,omitempty"`
-	// Miss is why no cache answered.
+	// Miss is why no cache answered at first sight: "lease" if another was loading it, which this reader waited for. First is
+	// then what was the matter before.
 	Miss    string    `json:"miss,omitempty"`
+	First   string    `json:"first,omitempty"`
 	StaleBy *Change   `json:"staleBy,omitempty"`
 	Absent  bool      `json:"absent,omitempty"`
 	AsOf    *Position `json:"asOf,omitempty"`
@@ -95,9 +98,12 @@ type Statement struct {
 	TookMs  float64 `json:"tookMs"`
 }
 
+// lease is the reason of a miss whose reader waited for another's load, as in a cache.Detail.
+const lease = "lease"
+
 // KeyOf puts a detail into words, as of now.
 func KeyOf(d cache.Detail, now time.Time) Key {
-	k := Key{Name: d.Name, Tier: d.Tier, Miss: string(d.Miss), Absent: d.Absent, Tags: d.Tags, Bytes: d.Bytes}
+	k := Key{Name: d.Name, Tier: d.Tier, Miss: string(d.Miss), First: string(d.First), Absent: d.Absent, Tags: d.Tags, Bytes: d.Bytes}
 	if d.Tag != "" {
 		k.StaleBy = &Change{d.Tag, d.Changed}
 	}

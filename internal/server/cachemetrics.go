@@ -14,6 +14,7 @@ type CacheMetrics struct {
 	hits         *prometheus.CounterVec
 	misses       *prometheus.CounterVec
 	loads        *prometheus.CounterVec
+	waits        *prometheus.CounterVec
 	roundTrips   *prometheus.CounterVec
 	stale        *prometheus.CounterVec
 	early        *prometheus.CounterVec
@@ -47,6 +48,7 @@ func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
 		hits:       counter("freshet_cache_hits_total", "Keys answered from the cache.", "kind", "tier"),
 		misses:     counter("freshet_cache_misses_total", "Keys not answered from the cache, by reason.", "kind", "reason"),
 		loads:      counter("freshet_cache_loads_total", "Keys read from the source: ok or error.", "kind", "outcome"),
+		waits:      counter("freshet_cache_waits_total", "Keys that another was already loading, for which readers waited.", "kind"),
 		roundTrips: counter("freshet_cache_round_trips_total", "Round trips to Redis that readers waited for.", "kind"),
 		stale: counter("freshet_cache_stale_served_total",
 			"Keys answered with what had expired or could not be proved fresh, because the source failed.", "kind"),
@@ -66,7 +68,7 @@ func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
 		}
 	}
 	m.sizes.make = func(kind string) prometheus.Observer { return m.entryBytes.WithLabelValues(kind) }
-	return m, register(registry, m.hits, m.misses, m.loads, m.roundTrips, m.stale, m.early, m.readBytes, m.entryBytes,
+	return m, register(registry, m.hits, m.misses, m.loads, m.waits, m.roundTrips, m.stale, m.early, m.readBytes, m.entryBytes,
 		m.batchSeconds, m.loadSeconds)
 }
 
@@ -78,6 +80,9 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	if b.Stale > 0 {
 		recordOf(ctx).stale.Store(true)
 		m.stale.WithLabelValues(b.Kind).Add(float64(b.Stale))
+	}
+	if b.Waited > 0 {
+		m.waits.WithLabelValues(b.Kind).Add(float64(b.Waited))
 	}
 	if b.Early > 0 {
 		m.early.WithLabelValues(b.Kind).Add(float64(b.Early))

@@ -24,7 +24,7 @@ func TestCacheMetrics_CountByKind(t *testing.T) {
 	}
 	observer.Observe(context.Background(), cache.Batch{
 		Kind: "post", Keys: 20, Hits: 17, Misses: map[cache.Reason]int{"absent": 2, "expired": 1},
-		Loaded: 3, LoadTook: 2 * time.Millisecond, RoundTrips: 2, Took: 3 * time.Millisecond,
+		Waited: 1, Loaded: 3, LoadTook: 2 * time.Millisecond, RoundTrips: 2, Took: 3 * time.Millisecond,
 	})
 	observer.Observe(context.Background(), cache.Batch{Kind: "post", Keys: 1, Hits: 1, RoundTrips: 1})
 	observer.Observe(context.Background(), cache.Batch{Kind: "feed", Keys: 1, Err: errors.New("no database")})
@@ -36,6 +36,7 @@ func TestCacheMetrics_CountByKind(t *testing.T) {
 		`freshet_cache_misses_total{kind="post",reason="expired"} 1`,
 		`freshet_cache_loads_total{kind="post",outcome="ok"} 3`,
 		`freshet_cache_loads_total{kind="feed",outcome="error"} 1`,
+		`freshet_cache_waits_total{kind="post"} 1`,
 		`freshet_cache_round_trips_total{kind="post"} 3`,
 		`freshet_cache_batch_duration_seconds_count{kind="post"} 2`,
 		`freshet_cache_load_duration_seconds_count{kind="post"} 1`,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet/internal/auth"
+	"freshet/internal/inspect"
 	"freshet/internal/opcache"
 	"freshet/models"
 
@@ -185,6 +186,9 @@ func (e *endpoint) result(
 	a, ran := e.results.Do(ctx, key, gzip, making.execute)
 	switch {
 	case a != nil:
+		if !ran {
+			inspect.From(ctx).Joined()
+		}
 		return a, nil, nil
 	case !ran && ctx.Err() != nil:
 		return nil, nil, ctx.Err()

@@ -80,10 +80,7 @@ func (e *endpoint) report(
 	}
 	report.Reads, report.Statements = recorder.Report(opcache.Kind, now)
 	o := &report.Operation
-	if d, asked := recorder.Operation(opcache.Kind); asked {
-		key := inspect.KeyOf(d, now)
-		o.Key = &key
-	}
+	o.Key = recorder.Operation(opcache.Kind, now)
 	_, shared := e.key(p, viewer)
 	switch {
 	case !shared:

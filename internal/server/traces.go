@@ -74,7 +74,7 @@ func traceBatch(ctx context.Context, b cache.Batch) {
 		Attributes: []attribute.KeyValue{
 			attribute.String("freshet.kind", b.Kind), attribute.Int("freshet.keys", b.Keys),
 			attribute.Int("freshet.hits.memory", b.LocalHits), attribute.Int("freshet.hits.redis", b.Hits),
-			attribute.Int("freshet.loaded", b.Loaded), attribute.Int("freshet.round_trips", b.RoundTrips),
+			attribute.Int("freshet.loaded", b.Loaded), attribute.Int("freshet.waited", b.Waited), attribute.Int("freshet.round_trips", b.RoundTrips),
 			attribute.Int("freshet.stale", b.Stale),
 		},
 	}

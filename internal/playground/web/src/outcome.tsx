@@ -34,6 +34,7 @@ function sentence(o: Operation): string {
   if (o.result === 'hit') return `The whole result came from ${tier(o.tier ?? '')}; nothing else was read.`;
   if (o.result !== 'miss') return `Nothing was taken from the cache of results: ${o.reason}.`;
   const why = missed(o);
+  if (o.first) return `Another request was making this result: this one waited for it and got the same (${why}).`;
   const [, unkept] = (o.reason ?? '').split('; not kept: ');
   return `No result was kept that could be used (${why || o.reason}). ${o.stored ? 'This one is kept now.' : `This one is not kept: ${unkept ?? 'unknown'}.`}`;
 }

@@ -37,6 +37,8 @@ export interface Read {
   startMs: number;
   tookMs: number;
   loadMs?: number;
+  /** For the loads of others. */
+  waitMs?: number;
   roundTrips: number;
   error?: string;
   keys: Key[];
@@ -49,6 +51,8 @@ export interface Key {
   /** memory, redis, source or stale; none if nothing answered. */
   tier?: string;
   miss?: string;
+  /** What was the matter before a wait for another's load, whose miss is `lease`. */
+  first?: string;
   staleBy?: { tag: string; position: number };
   absent?: boolean;
   asOf?: { epoch: string; at: number };

@@ -40,7 +40,7 @@ export function Waterfall({ report: { reads, sql, tookMs }, evict }: Props) {
 }
 
 function ReadOf({ read, total, evict }: { read: Read; total: number; evict: Props['evict'] }) {
-  const { kind, startMs, tookMs, loadMs, roundTrips, keys, sql, error } = read;
+  const { kind, startMs, tookMs, loadMs, waitMs, roundTrips, keys, sql, error } = read;
   const paths = joined(keys);
   return (
     <>
@@ -61,6 +61,7 @@ function ReadOf({ read, total, evict }: { read: Read; total: number; evict: Prop
         </summary>
         <p>
           {plural(roundTrips, 'round trip')} to Redis{loadMs ? `; loading took ${milliseconds(loadMs)}` : ''}
+          {waitMs ? `; waited ${milliseconds(waitMs)} for loads of others` : ''}
         </p>
         <ul className="freshet-keys">
           {keys.map((key) => (

@@ -5,6 +5,7 @@ const reasons: Record<string, string> = {
   absent: 'absent: not in the cache',
   expired: 'expired: its TTL was over',
   foreign: 'foreign: damaged, of another release, or another key’s',
+  lease: 'lease: another was loading it',
   unavailable: 'unavailable: Redis was out of use',
   stale_tag: 'stale by tag: changed since',
   stale_floor: 'stale_floor: older than what this instance knows of the log',
@@ -13,7 +14,8 @@ const reasons: Record<string, string> = {
 };
 
 /** Why a cache did not answer, in words; reasons that are words already stay as they are. */
-export function missed({ miss, staleBy }: Pick<Key, 'miss' | 'staleBy'>): string {
+export function missed({ miss, first, staleBy }: Pick<Key, 'miss' | 'first' | 'staleBy'>): string {
+  if (first) return `${reasons[miss!] ?? miss} (before: ${missed({ miss: first, staleBy })})`;
   if (staleBy) return `stale by tag ${staleBy.tag} at position ${count(staleBy.position)}`;
   return (miss && reasons[miss]) ?? miss ?? '';
 }
