@@ -22,7 +22,8 @@ const gather = 200 * time.Microsecond
 // loaders batch the reads of one response and remember them. They must not outlive a write: each root field of a mutation
 // gets its own.
 type loaders struct {
-	several bool // root fields, resolved at the same time
+	several bool              // root fields, resolved at the same time
+	inspect *inspect.Recorder // nil: nobody asks
 
 	profile           loader[models.ID, *models.Profile]
 	handle            loader[string, models.ID]
@@ -58,6 +59,7 @@ func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 	s := r.store
 	return context.WithValue(ctx, loadersKey{}, &loaders{
 		several:           severalRoots(ctx),
+		inspect:           inspect.From(ctx),
 		profile:           newLoader(ctx, s.Profiles),
 		handle:            newLoader(ctx, s.Handles),
 		profileCounts:     newLoader(ctx, s.ProfileCounts),
@@ -96,7 +98,6 @@ func from(ctx context.Context) *loaders { return ctx.Value(loadersKey{}).(*loade
 // loader is a dataloader over a kind. What does not exist loads as the zero value.
 type loader[K comparable, V any] struct {
 	kind    string
-	inspect *inspect.Recorder // nil: nobody asks
 	batched *dataloader.Loader[K, V]
 	read    func(keys []K) (map[K]V, error)
 }
@@ -111,7 +112,7 @@ func newLoader[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V])
 		}
 		return results
 	}
-	return loader[K, V]{kind.Name, inspect.From(ctx), dataloader.NewBatchedLoader(batch, dataloader.WithWait[K, V](gather)), read}
+	return loader[K, V]{kind.Name, dataloader.NewBatchedLoader(batch, dataloader.WithWait[K, V](gather)), read}
 }
 
 // load waits for one key, together with those that other resolvers ask for meanwhile.
@@ -122,8 +123,11 @@ func (l loader[K, V]) load(ctx context.Context, key K) (V, error) {
 
 // loadAll waits for keys that are known together. They are read at once if nobody else can be about to ask for others.
 func (l loader[K, V]) loadAll(ctx context.Context, keys []K) (map[K]V, error) {
-	if l.inspect != nil {
-		l.tell(ctx, keys)
+	if recorder := from(ctx).inspect; recorder != nil {
+		path := graphql.GetPath(ctx).String()
+		for _, key := range keys {
+			recorder.Want(l.kind, key, path)
+		}
 	}
 	if alone(ctx) {
 		values, err := l.read(keys)
@@ -148,14 +152,6 @@ func (l loader[K, V]) loadAll(ctx context.Context, keys []K) (map[K]V, error) {
 		values[key] = value
 	}
 	return values, nil
-}
-
-// tell notes which field asks.
-func (l loader[K, V]) tell(ctx context.Context, keys []K) {
-	path := graphql.GetPath(ctx).String()
-	for _, key := range keys {
-		l.inspect.Want(l.kind, key, path)
-	}
 }
 
 // alone tells that no other resolver of the response runs at the same time as this one, or that it would ask for the same
