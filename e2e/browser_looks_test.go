@@ -14,7 +14,6 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
 
 	"freshet/internal/playground"
 )
@@ -73,7 +72,6 @@ func TestLooks(t *testing.T) {
 		do(t, tab, chromedp.Navigate(origin+playground.CachePath), chromedp.WaitVisible(tokenField))
 		accessible(t, tab, "body")
 	})
-	t.Run("Keyboard", func(t *testing.T) { reachableByKeyboard(t, visitPanel(t, browser, at)) })
 }
 
 // lookAtPanel takes a number of posts that no other test has asked for.
@@ -106,38 +104,6 @@ func lookAtPanel(t *testing.T, tab *tab, first int) {
 func runInPanel(t *testing.T, tab *tab) {
 	t.Helper()
 	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-execute-button').click()`)
-}
-
-// reachableByKeyboard walks through the panel by Tab.
-func reachableByKeyboard(t *testing.T, tab *tab) {
-	runInPanel(t, tab)
-	waitFor(t, tab, `document.querySelector('.freshet-badge')`)
-	press(t, tab, "Run without cache")
-	waitFor(t, tab, badge+` === 'Bypassed'`)
-	evaluate[chromedp.Void](t, tab, `document.querySelector('.freshet-cache a').focus()`)
-	missing := func() []string {
-		return evaluate[[]string](t, tab, `(() => {
-			window.reached ??= new Set();
-			window.reached.add(document.activeElement);
-			const style = getComputedStyle(document.activeElement);
-			if (style.outlineStyle === 'none') (window.unseen ??= []).push(document.activeElement.outerHTML);
-			return [...document.querySelectorAll('.freshet-cache :is(a, button, select, summary, input)')]
-				.filter((control) => !control.disabled && control.checkVisibility() && !window.reached.has(control))
-				.map((control) => control.outerHTML);
-		})()`)
-	}
-	const most = 80
-	left := missing()
-	for i := 0; i < most && len(left) > 0; i++ {
-		do(t, tab, chromedp.KeyEvent(kb.Tab))
-		left = missing()
-	}
-	if len(left) > 0 {
-		t.Errorf("got %v not reached by Tab", left)
-	}
-	if unseen := evaluate[[]string](t, tab, `window.unseen ?? []`); len(unseen) > 0 {
-		t.Errorf("got no outline around %v when it has the focus", unseen)
-	}
 }
 
 func prefers(theme string) chromedp.Action[chromedp.Void] {

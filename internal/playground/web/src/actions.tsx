@@ -18,7 +18,8 @@ export function Actions({ inspector, exchange, report, order, message }: Props) 
   const [shown, setShown] = useState<Shown>();
   const { key, type } = report.operation;
   const reads = type === 'query'; // to run anything else again would change something again
-  const runWith = (headers: Record<string, string>) => inspector.with(headers, run);
+  // While it runs the buttons do nothing, and are not disabled: that would take the focus from them.
+  const runWith = (headers: Record<string, string>) => isFetching || inspector.with(headers, run);
 
   async function compare() {
     setShown({ exchange, text: 'Comparing …' });
@@ -38,10 +39,10 @@ export function Actions({ inspector, exchange, report, order, message }: Props) 
     <div className="freshet-actions">
       <h3>Actions</h3>
       <div className="freshet-buttons">
-        <button type="button" disabled={isFetching || !reads} onClick={() => runWith({ 'Freshet-Debug': 'cache, source' })}>
+        <button type="button" disabled={!reads} aria-disabled={isFetching} onClick={() => runWith({ 'Freshet-Debug': 'cache, source' })}>
           Run without cache
         </button>
-        <button type="button" disabled={isFetching || !reads} onClick={() => runWith({ 'Cache-Control': 'no-cache' })}>
+        <button type="button" disabled={!reads} aria-disabled={isFetching} onClick={() => runWith({ 'Cache-Control': 'no-cache' })}>
           Refresh
         </button>
         <button type="button" disabled={!key} onClick={() => order({ action: 'evict', key: key! }, 'Evicted this entry.')}>

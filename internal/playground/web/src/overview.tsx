@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { readConfig, type OverviewConfig } from './config';
 import { Figures } from './figures';
@@ -21,6 +21,7 @@ function Overview({ title, adminToken, events, playground }: OverviewConfig) {
   const [state, setState] = useState('Connecting …');
   const [refused, setRefused] = useState(false);
   const [{ snapshot, moments }, setSeen] = useState<Seen>({ moments: [] });
+  const main = useRef<HTMLElement>(null);
 
   useEffect(() => {
     if (paused || refused) return;
@@ -39,6 +40,7 @@ function Overview({ title, adminToken, events, playground }: OverviewConfig) {
     setToken(entered);
     setRefused(false);
     setState('Connecting …');
+    main.current?.focus(); // what had the focus is gone
   }
 
   function forget() {
@@ -67,7 +69,7 @@ function Overview({ title, adminToken, events, playground }: OverviewConfig) {
           </button>
         )}
       </header>
-      <main>
+      <main ref={main} tabIndex={-1}>
         {refused && <TokenForm tried={token !== ''} use={use} />}
         {!refused && !snapshot && <p>Nothing has been received yet.</p>}
         {!refused && snapshot && <Figures snapshot={snapshot} moments={moments} />}
@@ -110,7 +112,7 @@ function TokenForm({ tried, use }: { tried: boolean; use(token: string): void })
         <code>admin</code> scope.
       </p>
       <label htmlFor="token">Token</label>
-      <input id="token" type="password" autoComplete="off" spellCheck={false} value={entered} onChange={(event) => setEntered(event.target.value)} />
+      <input id="token" type="password" autoFocus autoComplete="off" spellCheck={false} value={entered} onChange={(event) => setEntered(event.target.value)} />
       <button type="submit">Connect</button>
       <p>It is kept in this tab only, until the tab is closed.</p>
     </form>

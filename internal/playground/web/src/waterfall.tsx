@@ -49,7 +49,7 @@ function ReadOf({ read, total, evict }: { read: Read; total: number; evict: Prop
           <span className="freshet-read">
             <strong>{kind}</strong> {plural(keys.length, 'key')}
             <span className="freshet-time">
-              {milliseconds(tookMs)} from {milliseconds(startMs)}
+              took {milliseconds(tookMs)} at {milliseconds(startMs)}
             </span>
           </span>
           {paths.slice(0, 3).map((path) => (
@@ -139,7 +139,7 @@ function Statements({ statements, total }: { statements: Statement[]; total: num
               <span className="freshet-read">
                 SQL
                 <span className="freshet-time">
-                  {milliseconds(tookMs)} from {milliseconds(startMs)}
+                  took {milliseconds(tookMs)} at {milliseconds(startMs)}
                 </span>
               </span>
               <Bar {...{ startMs, tookMs, total }} className="freshet-sql" />
