@@ -79,8 +79,16 @@ func TestExplain_OfResults(t *testing.T) {
 	results.Do(t.Context(), "key", make)
 	check("made", Detail{Tier: "memory"})
 	r.cache.work.Wait() // until it is in Redis too
+	r.pass(2 * time.Minute)
+	check("old", Detail{Miss: expired})
+	r.redis.Del(t.Context(), "freshet:result:key")
+	check("old, and dropped by Redis", Detail{Miss: expired})
+	results.Do(t.Context(), "key", make)
+	r.cache.work.Wait()
 	r.commit(1, "new")
 	check("changed", Detail{Miss: staleTag, Tag: "row:1"})
+	r.redis.Del(t.Context(), "freshet:result:key")
+	check("changed, and evicted by Redis", Detail{Miss: staleTag, Tag: "row:1"})
 }
 
 // A reader who waits for another process's load is told so, and what it got.

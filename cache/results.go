@@ -119,7 +119,8 @@ func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Re
 	if !at.granted {
 		return nil, staleGrant
 	}
-	if found, why := r.near(name, at); why == "" {
+	found, near := r.near(name, at)
+	if near == "" {
 		return found, ""
 	}
 	var reply *redis.StringCmd
@@ -133,6 +134,9 @@ func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Re
 		return nil, unavailable
 	}
 	raw, why := stored(reply)
+	if why == absent {
+		return nil, near // Redis drops what has expired, this process's memory may still tell
+	}
 	if why != "" {
 		return nil, why
 	}
@@ -149,12 +153,26 @@ func (r *Results) explain(ctx context.Context, key string, found *Result, why Re
 	case why == "":
 		d.answered("redis", &found.entry)
 	case why == staleTag:
-		raw, _ := r.cache.Redis.Get(ctx, d.Name).Bytes()
-		if e, ok := parseEntry(d.Name, raw); ok {
+		if e, ok := r.lookup(ctx, d.Name); ok {
 			d.Tag, d.Changed = r.cache.Freshness.culprit(e.asOf, e.tags)
 		}
 	}
 	return d
+}
+
+// lookup is the entry under name, whatever its state.
+func (r *Results) lookup(ctx context.Context, name string) (entry, bool) {
+	if raw, err := r.cache.Redis.Get(ctx, name).Bytes(); err == nil {
+		return parseEntry(name, raw)
+	}
+	if r.local == nil {
+		return entry{}, false
+	}
+	found, ok := r.local.GetIfPresent(name)
+	if !ok {
+		return entry{}, false
+	}
+	return found.entry, true
 }
 
 func (r *Results) name(key string) string { return r.cache.Service + ":" + r.Name + ":" + key }
