@@ -9,7 +9,7 @@ export function KindTable({ kinds }: { kinds: Kind[] }) {
     <Table
       label="Kinds"
       empty="Nothing has been read yet."
-      head={['Kind', 'Hit rate', 'Hits in memory', 'Hits in Redis', 'Misses', 'Why missed', 'Loads', 'Mean load', 'Mean batch', 'Failed loads', 'Early refreshes', 'Served stale']}
+      head={['Kind', 'Hit rate', 'In memory', 'In Redis', 'Misses', 'Why', 'Loads', 'Mean load', 'Mean batch', 'Failed loads', 'Early refreshes', 'Served stale']}
       rows={kinds.map((kind) => {
         const { hits, misses } = readsOf(kind);
         return [
