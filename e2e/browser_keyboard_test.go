@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"image"
 	"image/png"
 	"strings"
@@ -237,7 +236,7 @@ func focusShows(t *testing.T, tab *tab) {
 	evaluate[chromedp.Void](t, tab, `last.focus({ preventScroll: true, focusVisible: true })`)
 	if got := different(with, without); got < least {
 		t.Errorf("got %d pixels that show the focus, want %d at least, at %s", got, least,
-			evaluate[string](t, tab, fmt.Sprintf(`document.activeElement.outerHTML.slice(0, 200) + JSON.stringify(document.activeElement.getBoundingClientRect())`)))
+			evaluate[string](t, tab, `document.activeElement.outerHTML.slice(0, 200) + JSON.stringify(document.activeElement.getBoundingClientRect())`))
 	}
 }
 
