@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -46,7 +47,9 @@ func TestInspected_WaitsForAnothersResult(t *testing.T) {
 		t.Fatal(err)
 	}
 	observer := bystander{metrics, make(chan struct{}, 2)}
-	c := cache.New(cache.Options{Redis: client, Freshness: log, Observer: observer})
+	c := cache.New(cache.Options{
+		Redis: client, Freshness: log, Observer: observer, ReadBudget: 20 * time.Second, WriteBudget: 20 * time.Second,
+	})
 	t.Cleanup(func() { c.Close(); client.Close() })
 	making, finish := make(chan struct{}), make(chan struct{})
 	s := start(t, &resolvers{post: func(_ context.Context, id models.ID) (*models.Post, error) {
