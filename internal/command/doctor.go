@@ -7,18 +7,18 @@ import (
 	"io"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/uptrace/bun"
-
 	"freshet/internal/doctor"
 	"freshet/internal/redisconn"
+	"freshet/internal/store"
 )
 
 // DoctorOptions say what is examined, and where the findings go.
 type DoctorOptions struct {
 	DatabaseURL, RedisURL string
-	JSON                  bool
-	Out                   io.Writer
+	// LogDatabaseURL leads the change log past a pooler. Default: DatabaseURL.
+	LogDatabaseURL string
+	JSON           bool
+	Out            io.Writer
 }
 
 // DoctorCode is the exit code that findings ask for: 0 if there is nothing to mend, 1 if there is, 2 if a server can't be
@@ -38,19 +38,29 @@ func (c DoctorCode) ExitCode() int { return int(c) }
 
 // Doctor examines a deployment and prints what it finds. Its error is a DoctorCode if there is something to mend.
 func Doctor(ctx context.Context, o DoctorOptions) error {
-	const patience = 30 * time.Second
+	const patience, conns = 30 * time.Second, 4
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client, err := redisconn.Open(o.RedisURL, 2)
-	if err != nil {
+	var d doctor.Deployment
+	var err error
+	if d.Redis, err = redisconn.Open(o.RedisURL, 2); err != nil {
 		return err
 	}
-	defer client.Close()
-	return withDatabase(o.DatabaseURL, func(db *bun.DB) error { return o.examine(ctx, db, client) })
+	defer d.Redis.Close()
+	if d.DB, err = store.Open(o.DatabaseURL, conns); err != nil {
+		return err
+	}
+	defer d.DB.Close()
+	if o.LogDatabaseURL != "" {
+		if d.LogDB, err = store.Open(o.LogDatabaseURL, conns); err != nil {
+			return err
+		}
+		defer d.LogDB.Close()
+	}
+	return o.report(doctor.Examine(ctx, d))
 }
 
-func (o DoctorOptions) examine(ctx context.Context, db *bun.DB, client redis.UniversalClient) error {
-	found := doctor.Examine(ctx, db, client)
+func (o DoctorOptions) report(found []doctor.Finding) error {
 	if o.JSON {
 		if err := json.NewEncoder(o.Out).Encode(map[string]any{"findings": found}); err != nil {
 			return err

@@ -29,12 +29,20 @@ type Finding struct {
 	Advice string `json:"advice,omitempty"`
 }
 
-// Examine looks at PostgreSQL and Redis, and changes nothing. It takes a few round trips; each server that can't be asked is
-// one finding.
-func Examine(ctx context.Context, db *bun.DB, client redis.UniversalClient) []Finding {
+// Deployment is what is examined. DB must lend three connections at a time, and so must LogDB.
+type Deployment struct {
+	DB *bun.DB
+	// LogDB leads to the same database past a pooler, for the change log; nil: DB does.
+	LogDB *bun.DB
+	Redis redis.UniversalClient
+}
+
+// Examine looks at PostgreSQL and Redis, and changes nothing. It takes a few round trips, and a second more if there are
+// changes that wait; each server that can't be asked is one finding.
+func Examine(ctx context.Context, d Deployment) []Finding {
 	e := &examination{}
-	e.postgres(ctx, db)
-	e.redis(ctx, client)
+	e.postgres(ctx, d)
+	e.redis(ctx, d.Redis)
 	return e.found
 }
 
