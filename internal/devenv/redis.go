@@ -26,11 +26,17 @@ type RedisOptions struct {
 	Settings map[string]string
 	// Password of the default user. Default: a new one.
 	Password string
+	// TLS, if it names a certificate, has the server listen with TLS too, and those of a group talk to each other so.
+	TLS RedisTLS
 	// Log hears of a server that an earlier run left behind. Nil means silence.
 	Log *slog.Logger
 
 	sentinel bool
 }
+
+// RedisTLS names files in PEM form: the authority that all certificates are checked by, also those that clients must
+// have, and the server's own with its key.
+type RedisTLS struct{ CA, Cert, Key string }
 
 // Redis is a private Redis server on a free port of 127.0.0.1, as production is asked to run it: 512 MB, allkeys-lru,
 // nothing on disk. It runs until Stop or Kill; on Linux it also stops when this process dies.
@@ -40,6 +46,8 @@ type Redis struct {
 	URL string
 	// Addr is the host and port alone.
 	Addr string
+	// TLSAddr is where it listens with TLS, if it does.
+	TLSAddr string
 	// Password stays through a Restart.
 	Password string
 	// Dir holds the server's log.
@@ -49,6 +57,8 @@ type Redis struct {
 	settings map[string]string
 	sentinel bool
 	port     int
+	tls      RedisTLS
+	tlsPort  int // 0: none
 }
 
 // StartRedis returns once the server answers. The context bounds the start alone.
@@ -67,12 +77,23 @@ func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
 	}
 	r := &Redis{
 		server: server{name: "Redis", stop: syscall.SIGTERM, log: opts.Log},
-		binary: binary, settings: opts.Settings, sentinel: opts.sentinel, Dir: home, Password: cmp.Or(opts.Password, password()),
+		binary: binary, settings: opts.Settings, sentinel: opts.sentinel, tls: opts.TLS, Dir: home, Password: cmp.Or(opts.Password, password()),
 	}
-	if r.port, err = withFreePort(func(port int) error { return r.start(ctx, port) }); err != nil {
+	if r.port, err = withFreePort(func(port int) (err error) {
+		if r.tls.Cert != "" {
+			r.tlsPort, err = freePort()
+		}
+		if err == nil {
+			err = r.start(ctx, port)
+		}
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	r.Addr = loopback(r.port)
+	if r.tlsPort != 0 {
+		r.TLSAddr = loopback(r.tlsPort)
+	}
 	r.URL = (&url.URL{Scheme: "redis", Host: r.Addr, Path: "0", User: url.UserPassword("default", r.Password)}).String()
 	return r, nil
 }
@@ -152,6 +173,12 @@ func (r *Redis) configuration(port int) string {
 			delete(settings, name)
 		}
 	}
+	if r.tlsPort != 0 {
+		maps.Copy(settings, map[string]string{
+			"tls-port": strconv.Itoa(r.tlsPort), "tls-replication": "yes",
+			"tls-ca-cert-file": r.tls.CA, "tls-cert-file": r.tls.Cert, "tls-key-file": r.tls.Key,
+		})
+	}
 	maps.Copy(settings, r.settings)
 	var conf strings.Builder
 	for name, value := range settings {
@@ -159,6 +186,9 @@ func (r *Redis) configuration(port int) string {
 	}
 	return conf.String()
 }
+
+// peerPort is where the other servers of a group find it.
+func (r *Redis) peerPort() int { return cmp.Or(r.tlsPort, r.port) }
 
 // answers proves by the password that the server on the port is ours.
 func answers(port int, password string) bool {

@@ -1,10 +1,12 @@
 package devenv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +61,9 @@ func StartCluster(ctx context.Context, opts RedisOptions, dead time.Duration) (*
 		bus, err := freePort()
 		settings := clusterSettings(bus, dead)
 		settings["masterauth"] = g.Password
+		if opts.TLS.Cert != "" {
+			settings["tls-cluster"] = "yes"
+		}
 		return settings, err
 	})
 	if err == nil {
@@ -67,11 +72,8 @@ func StartCluster(ctx context.Context, opts RedisOptions, dead time.Duration) (*
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start a Redis cluster: %w", err), g.Stop(context.WithoutCancel(ctx)))
 	}
-	addrs := make([]string, len(g.Nodes))
-	for i, node := range g.Nodes {
-		addrs[i] = node.Addr
-	}
-	g.URL = "redis+cluster://default:" + g.Password + "@" + strings.Join(addrs, ",")
+	scheme, query := opts.TLS.address()
+	g.URL = scheme + "+cluster://default:" + g.Password + "@" + addresses(g.Nodes) + "?" + query.Encode()
 	return g, nil
 }
 
@@ -89,12 +91,28 @@ func StartSentinel(ctx context.Context, opts RedisOptions, dead time.Duration) (
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start Redis with Sentinel: %w", err), g.Stop(context.WithoutCancel(ctx)))
 	}
-	addrs := make([]string, len(g.Sentinels))
-	for i, one := range g.Sentinels {
-		addrs[i] = one.Addr
-	}
-	g.URL = fmt.Sprintf("redis+sentinel://default:%s@%s/0?master_name=%s&sentinel_password=%[1]s", g.Password, strings.Join(addrs, ","), SentinelMaster)
+	scheme, query := opts.TLS.address()
+	query.Set("master_name", SentinelMaster)
+	query.Set("sentinel_password", g.Password)
+	g.URL = scheme + "+sentinel://default:" + g.Password + "@" + addresses(g.Sentinels) + "/0?" + query.Encode()
 	return g, nil
+}
+
+// address is what a group's URL begins and ends with. Its clients have the servers' certificate.
+func (t RedisTLS) address() (scheme string, query url.Values) {
+	if t.Cert == "" {
+		return "redis", url.Values{}
+	}
+	return "rediss", url.Values{"ca": {t.CA}, "cert": {t.Cert}, "key": {t.Key}}
+}
+
+// addresses are those by which clients find a group: with TLS, if the servers have it.
+func addresses(of []*Redis) string {
+	all := make([]string, len(of))
+	for i, one := range of {
+		all[i] = cmp.Or(one.TLSAddr, one.Addr)
+	}
+	return strings.Join(all, ",")
 }
 
 func (g *RedisGroup) startReplicas(ctx context.Context, opts RedisOptions) error {
@@ -104,7 +122,7 @@ func (g *RedisGroup) startReplicas(ctx context.Context, opts RedisOptions) error
 		return err
 	}
 	following := maps.Clone(common)
-	following["replicaof"] = "127.0.0.1 " + strconv.Itoa(g.Nodes[0].port)
+	following["replicaof"] = "127.0.0.1 " + strconv.Itoa(g.Nodes[0].peerPort())
 	return g.start(ctx, opts, replicas, &g.Nodes, func(int) (map[string]string, error) { return following, nil })
 }
 
@@ -113,7 +131,7 @@ func (g *RedisGroup) startSentinels(ctx context.Context, opts RedisOptions, dead
 	of := "sentinel %s " + SentinelMaster
 	err := g.start(ctx, opts, sentinels, &g.Sentinels, func(int) (map[string]string, error) {
 		return map[string]string{
-			fmt.Sprintf(of, "monitor"):                 "127.0.0.1 " + strconv.Itoa(g.Nodes[0].port) + " 2",
+			fmt.Sprintf(of, "monitor"):                 "127.0.0.1 " + strconv.Itoa(g.Nodes[0].peerPort()) + " 2",
 			fmt.Sprintf(of, "auth-pass"):               g.Password,
 			fmt.Sprintf(of, "down-after-milliseconds"): strconv.FormatInt(dead.Milliseconds(), 10),
 			fmt.Sprintf(of, "failover-timeout"):        "3000",
@@ -176,7 +194,7 @@ func (g *RedisGroup) join(ctx context.Context) error {
 				}
 			}
 			first := g.Nodes[0]
-			return true, c.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", first.port, first.settings["cluster-port"]).Err()
+			return true, c.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", first.peerPort(), first.settings["cluster-port"]).Err()
 		})
 		if err != nil {
 			return err

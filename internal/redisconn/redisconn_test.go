@@ -2,18 +2,9 @@ package redisconn
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"freshet/internal/devenv"
 	"freshet/internal/testenv"
 )
 
@@ -92,54 +84,6 @@ func TestOpen_User(t *testing.T) {
 	}
 }
 
-// authority makes certificates in a directory: ca.pem, and NAME.pem with NAME.key.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.issue(t, "ca")
-	return a
-}
-
-func (a *authority) issue(t *testing.T, name string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	form := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if a.cert == nil {
-		form.IsCA, form.BasicConstraintsValid, form.KeyUsage = true, true, x509.KeyUsageCertSign
-		a.cert, a.key = form, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, form, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = errors.Join(
-		os.WriteFile(a.path(name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(a.path(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (a *authority) path(file string) string { return filepath.Join(a.dir, file) }
-
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -150,29 +94,63 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func TestOpen_TLS(t *testing.T) {
-	t.Parallel()
-	a, stranger := newAuthority(t), newAuthority(t)
-	for _, name := range []string{"server", "client"} {
-		a.issue(t, name)
-	}
+// onTLS is a single server that is reached with TLS too, by a user with few rights, and its URL without any options.
+func onTLS(t *testing.T, tls devenv.RedisTLS, user testenv.User) (address string) {
+	t.Helper()
 	port := strconv.Itoa(freePort(t))
 	r := testenv.Redis(t, map[string]string{
-		"tls-port": port, "tls-ca-cert-file": a.path("ca.pem"), "tls-cert-file": a.path("server.pem"), "tls-key-file": a.path("server.key"),
+		"tls-port": port, "tls-ca-cert-file": tls.CA, "tls-cert-file": tls.Cert, "tls-key-file": tls.Key,
+		"user": user.Name + " on >" + user.Password + " " + strings.Join(user.Rules, " "),
 	})
-	base := "rediss://default:" + r.Password + "@127.0.0.1:" + port + "?ca="
-	pair := "&cert=" + a.path("client.pem") + "&key=" + a.path("client.key")
-	if err := open(t, base+a.path("ca.pem")+pair).Ping(t.Context()).Err(); err != nil {
-		t.Errorf("PING over TLS: got %v", err)
+	admin := open(t, r.URL)
+	if err := admin.ConfigSet(t.Context(), "port", "0").Err(); err != nil {
+		t.Fatal(err)
 	}
-	for name, url := range map[string]string{
-		"without a client's certificate":  base + a.path("ca.pem"),
-		"with another CA":                 base + stranger.path("ca.pem") + pair,
-		"with a certificate for others":   base + a.path("ca.pem") + pair + "&server_name=redis.example",
-		"without TLS, at the port of TLS": "redis://default:" + r.Password + "@127.0.0.1:" + port,
+	return "rediss://" + user.Name + ":" + user.Password + "@127.0.0.1:" + port
+}
+
+// Each form is reached with TLS, an authority of one's own, a client's certificate, user and password, and not without any
+// of them.
+func TestOpen_TLSOnEachForm(t *testing.T) {
+	t.Parallel()
+	ours, stranger := testenv.NewAuthority(t), testenv.NewAuthority(t)
+	server, client := ours.Issue(t, "server"), ours.Issue(t, "client")
+	user := testenv.User{Name: "app", Password: "s3cret", Rules: []string{"~freshet:*", "+@all"}}
+	cut := func(g *devenv.RedisGroup) string {
+		address, _, _ := strings.Cut(g.URL, "?")
+		return address
+	}
+	for _, one := range []struct {
+		form, address, query string
+		masters              int
+	}{
+		{"single", onTLS(t, server, user), "?", 1},
+		{"cluster", cut(testenv.SecureCluster(t, server, user)), "?", 3},
+		{"sentinel", cut(testenv.SecureSentinel(t, server, user)), "?master_name=freshet&sentinel_username=app&sentinel_password=s3cret&", 1},
 	} {
-		if err := open(t, url).Ping(t.Context()).Err(); err == nil {
-			t.Errorf("PING %s: got no error", name)
+		ca, pair := "ca="+server.CA, "&cert="+client.Cert+"&key="+client.Key
+		good := open(t, one.address+one.query+ca+pair)
+		for i := range 20 {
+			if err := good.Set(t.Context(), fmt.Sprintf("freshet:%d", i), i, time.Minute).Err(); err != nil {
+				t.Errorf("%s: SET: got %v", one.form, err)
+			}
+		}
+		wantMasters(t, good, one.masters)
+		if err := good.Set(t.Context(), "other:1", 1, time.Minute).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+			t.Errorf("%s: SET of another's key: got %v, want NOPERM", one.form, err)
+		}
+		for name, address := range map[string]string{
+			"without a client's certificate": one.address + one.query + ca,
+			"with another authority":         one.address + one.query + "ca=" + stranger.Path("ca.pem") + pair,
+			"with the system's authorities":  one.address + one.query + pair[1:],
+			"with a server's other name":     one.address + one.query + ca + pair + "&server_name=redis.example",
+			"without TLS":                    strings.Replace(one.address, "rediss", "redis", 1) + strings.TrimRight(one.query, "?&"),
+			"with a wrong password":          strings.Replace(one.address, "s3cret", "wrong", 1) + one.query + ca + pair,
+			"as another user":                strings.Replace(one.address, "app:", "default:", 1) + one.query + ca + pair,
+		} {
+			if err := open(t, address).Get(t.Context(), "freshet:1").Err(); err == nil || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%s: GET %s: got %v, want an error without the password", one.form, name, err)
+			}
 		}
 	}
 }

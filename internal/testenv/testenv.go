@@ -196,12 +196,23 @@ func SharedSentinel(t testing.TB) *devenv.RedisGroup {
 // Cluster starts a Redis cluster for this test alone, which may kill its servers and move its slots. A primary that is
 // silent for as long as dead is replaced. It costs seconds.
 func Cluster(t testing.TB, dead time.Duration) *devenv.RedisGroup {
-	return ownGroup(t, devenv.StartCluster, dead)
+	return ownGroup(t, devenv.StartCluster, dead, devenv.RedisTLS{})
 }
 
 // Sentinel is Cluster for a primary with two replicas and three Sentinels.
 func Sentinel(t testing.TB, dead time.Duration) *devenv.RedisGroup {
-	return ownGroup(t, devenv.StartSentinel, dead)
+	return ownGroup(t, devenv.StartSentinel, dead, devenv.RedisTLS{})
+}
+
+// SecureCluster is a Cluster that nobody kills and that is reached with TLS alone, by clients and by each other. Its URL is
+// that of a user with few rights.
+func SecureCluster(t testing.TB, tls devenv.RedisTLS, user User) *devenv.RedisGroup {
+	return secured(t, ownGroup(t, devenv.StartCluster, patient, tls), user)
+}
+
+// SecureSentinel is SecureCluster for a primary with two replicas and three Sentinels.
+func SecureSentinel(t testing.TB, tls devenv.RedisTLS, user User) *devenv.RedisGroup {
+	return secured(t, ownGroup(t, devenv.StartSentinel, patient, tls), user)
 }
 
 // patient is for servers that nobody kills: on a busy machine one may be silent for seconds.
@@ -218,11 +229,11 @@ func group(t testing.TB, start func() (*devenv.RedisGroup, error)) *devenv.Redis
 	return g
 }
 
-func ownGroup(t testing.TB, start startGroup, dead time.Duration) *devenv.RedisGroup {
+func ownGroup(t testing.TB, start startGroup, dead time.Duration, tls devenv.RedisTLS) *devenv.RedisGroup {
 	t.Helper()
 	p := current(t)
 	g := group(t, func() (*devenv.RedisGroup, error) {
-		return start(t.Context(), devenv.RedisOptions{Dir: filepath.Join(p.dir.path, fmt.Sprintf("group-%d", p.names.Add(1)))}, dead)
+		return start(t.Context(), devenv.RedisOptions{Dir: filepath.Join(p.dir.path, fmt.Sprintf("group-%d", p.names.Add(1))), TLS: tls}, dead)
 	})
 	t.Cleanup(func() {
 		if err := g.Stop(context.Background()); err != nil {
