@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
+	"freshet/internal/external"
 	"freshet/internal/inspect"
+	"freshet/internal/store"
 )
 
 func TestAdvice_FollowsTheNumbers(t *testing.T) {
@@ -19,6 +22,8 @@ func TestAdvice_FollowsTheNumbers(t *testing.T) {
 	kind := func(name string, hits float64, reason string, misses float64) *inspect.Kind {
 		return &inspect.Kind{Kind: name, Redis: hits, Misses: map[string]float64{reason: misses}}
 	}
+	failing := kind("geocode", 500, "absent", 500)
+	failing.Loads, failing.LoadErrors = 300, 200
 	for _, c := range []struct {
 		kind *inspect.Kind
 		want string
@@ -31,11 +36,46 @@ func TestAdvice_FollowsTheNumbers(t *testing.T) {
 		{kind("feed", 500, "stale_tag", 500), "50 % of reads find it changed"},
 		{kind("feed", 500, "foreign", 500), "another release"},
 		{kind("feed", 500, "unavailable", 500), "could not use the cache"},
+		{kind("feed", 850, "", 150), "nothing stands out"},
+		{kind("exchange-rates", 999, "expired", 1), "a shorter TTL would be fresher"},
+		{failing, "a longer TTL than 86400s saves loads, if that may be as old; 40 % of loads fail"},
+		{kind("statistics", 800, "expired", 200), "20 % of reads find nothing: a longer TTL than 300s"},
+		{kind("dictionary", 800, "absent", 200), "its tags keep it right: a longer TTL than 86400s"},
+		{kind("operation", 800, "stale_tag", 200), "as long as its shortest part, and freshet explain says which that is; 20 % of reads find it changed"},
+		{kind("gone", 800, "absent", 200), "this release has no such kind"},
 	} {
-		all, err := adviceOf([]*inspect.Kind{c.kind, {Kind: "operation"}}, table)
-		if err != nil || len(all) != 1 || !strings.Contains(all[0].Words, c.want) {
+		all, err := adviceOf([]*inspect.Kind{c.kind}, table)
+		if err != nil || all[0].Kind != c.kind.Kind || !strings.Contains(all[0].Words, c.want) {
 			t.Errorf("%+v: got %+v, %v, want %q", c.kind, all, err, c.want)
 		}
+	}
+}
+
+// Every kind of entries that instances can count is there, read or not.
+func TestAdvice_KnowsAllKinds(t *testing.T) {
+	t.Parallel()
+	table, err := Policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := adviceOf(nil, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[string]bool)
+	for _, a := range all {
+		known[a.Kind] = true
+		if a.TTL <= 0 || a.Words != "nobody has read it since the instances started" {
+			t.Errorf("%+v: want its TTL, and that nobody has read it", a)
+		}
+	}
+	for _, k := range slices.Concat(store.Kinds(), external.Kinds()) {
+		if !known[k.Name] {
+			t.Errorf("%s: got no advice", k.Name)
+		}
+	}
+	if want := len(store.Kinds()) + len(external.Kinds()); len(all) != want {
+		t.Errorf("kinds: got %d, want %d", len(all), want)
 	}
 }
 
@@ -47,8 +87,9 @@ func TestCache_AdviseAndGet(t *testing.T) {
 	a.send("", `{"query":"{ profile(id: \"`+id+`\") { name } }"}`)
 	var out bytes.Buffer
 	if err := Advise(t.Context(), []string{strings.TrimSuffix(a.url, "/graphql") + "/metrics"}, false, &out); err != nil ||
-		!strings.Contains(out.String(), "profile ") || !strings.Contains(out.String(), "too few reads") {
-		t.Errorf("advise: got %v\n%s\nwant the kinds that were read", err, out.String())
+		!strings.Contains(out.String(), "profile ") || !strings.Contains(out.String(), "too few reads") ||
+		!strings.Contains(out.String(), "\noperation ") || !strings.Contains(out.String(), "\ngeocode ") {
+		t.Errorf("advise: got %v\n%s\nwant the kinds that were read, and those that were not", err, out.String())
 	}
 	for _, url := range []string{a.url, "http://127.0.0.1:1/metrics", "::"} {
 		if err := Advise(t.Context(), []string{url}, false, &out); err == nil {
