@@ -9,6 +9,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,6 +31,8 @@ type attempts struct {
 	budget    time.Duration // of a round trip
 	log       *slog.Logger
 	now       func() time.Time
+
+	early atomic.Int64 // attempts that had to wait
 
 	mu    sync.Mutex
 	local map[counterID]tally // what this instance has counted, for when Redis is away
@@ -107,6 +110,7 @@ func (a *attempts) begin(ctx context.Context, handle string, address uint64) (*a
 	}
 	for _, s := range steps {
 		if wait := a.try(ctx, s); wait > 0 {
+			a.early.Add(1)
 			a.takeBack(ctx, made.counted) // what has to wait was no attempt
 			return nil, wait
 		}

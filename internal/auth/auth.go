@@ -84,6 +84,9 @@ func New(o Options) *Auth {
 	}
 }
 
+// TooEarly counts the attempts to sign in that were refused because they did not wait.
+func (a *Auth) TooEarly() int64 { return a.attempts.early.Load() }
+
 // Close waits for background work.
 func (a *Auth) Close() { a.work.Wait() }
 

@@ -176,6 +176,9 @@ func (i *instance) assemble() error {
 		return err
 	}
 	i.auth = i.newAuth()
+	if err := server.RegisterLimits(i.registry, i.limits, i.auth.TooEarly); err != nil {
+		return err
+	}
 	i.root = resolvers.New(i.store, ledger.New(i.db), i.auth, i.external)
 	i.schema = i.root.Schema()
 	i.compiler = operation.NewCompiler(operation.Options{

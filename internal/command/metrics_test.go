@@ -63,6 +63,42 @@ func TestMetrics_OperationsByBuild(t *testing.T) {
 	}
 }
 
+// Refusals are counted by limiter, and by nothing that a client chooses.
+func TestMetrics_OfLimits(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t).startWith(func(o *ServeOptions) {
+		o.Guards.Viewer, o.Guards.Address = Rate{PerSecond: 1, Burst: 20}, Rate{PerSecond: 1, Burst: 100}
+	})
+	token, _ := a.person("ann")
+	for range 8 {
+		a.ask("", `mutation { signIn(input: {handle: "ann", password: "wrong"}) { userErrors { code } } }`, nil, nil)
+	}
+	early := int64(a.sum("freshet_limited_total", "limiter", "sign-in"))
+	if early != a.instance.auth.TooEarly() || early == 0 {
+		t.Errorf("attempts to sign in too early: got %d, of %d", early, a.instance.auth.TooEarly())
+	}
+	for _, who := range []struct{ limiter, token string }{{"viewer", token}, {"address", ""}} {
+		refused := 0.0
+		for i := 0; refused == 0 && i < 1000; i++ {
+			refused = float64(len(a.ask(who.token, `{ __typename }`, nil, nil).Errors))
+		}
+		if got := a.sum("freshet_limited_total", "limiter", who.limiter); got != 1 || refused != 1 {
+			t.Errorf("refused by %s: got %v counted after %v, want 1", who.limiter, got, refused)
+		}
+	}
+	text := a.metrics()
+	for _, want := range []string{
+		`freshet_limit_keys{limiter="address"} 1`, `freshet_limit_keys{limiter="viewer"} 1`, `freshet_limit_unsettled_total{limiter="viewer"} `,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("/metrics: got no %s", want)
+		}
+	}
+	if strings.Contains(text, "127.0.0.1") {
+		t.Error("/metrics: got an address in it")
+	}
+}
+
 func TestMetrics_OfRedis(t *testing.T) {
 	t.Parallel()
 	server1 := testenv.Redis(t, map[string]string{"maxmemory": "64mb"})

@@ -73,6 +73,33 @@ type Limiter struct {
 	began   time.Time
 	shards  [shards]shard
 	failing atomic.Bool
+
+	refused   atomic.Int64
+	unsettled atomic.Int64
+}
+
+// Stats are a Limiter's counts since it was made.
+type Stats struct {
+	// Refused is how often Take spent nothing.
+	Refused int64
+	// Unsettled is how many settlements of a key Redis did not take; each was tried again later.
+	Unsettled int64
+	// Keys are remembered at the moment.
+	Keys int
+}
+
+// Stats reads them. Those of a nil Limiter are zero.
+func (l *Limiter) Stats() (s Stats) {
+	if l == nil {
+		return s
+	}
+	s.Refused, s.Unsettled = l.refused.Load(), l.unsettled.Load()
+	for i := range l.shards {
+		l.shards[i].mu.Lock()
+		s.Keys += len(l.shards[i].buckets)
+		l.shards[i].mu.Unlock()
+	}
+	return s
 }
 
 const shards = 64 // a power of two
@@ -126,6 +153,7 @@ func (l *Limiter) Take(key uint64, cost float64) (wait time.Duration) {
 	}
 	price := time.Duration(min(cost*l.unit, float64(math.MaxInt64/8)))
 	if over := b.paid + min(price, l.burst) - now - l.burst; over > 0 {
+		l.refused.Add(1)
 		return over
 	}
 	b.paid += price

@@ -108,6 +108,29 @@ func TestTake_MoreThanABurst(t *testing.T) {
 	}
 }
 
+func TestStats_CountRefusalsAndKeys(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	l := alone(c)
+	taken(l, 1, 1, 1000) // the last of them is refused
+	l.Take(1, 50)
+	l.Take(2, 1)
+	if got, want := l.Stats(), (Stats{Refused: 2, Keys: 2}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	c.pass(time.Minute)
+	l.collect()
+	for i := range l.shards {
+		l.sweep(&l.shards[i])
+	}
+	if got, want := l.Stats(), (Stats{Refused: 2}); got != want {
+		t.Errorf("once all is paid off: got %+v, want %+v", got, want)
+	}
+	if got := (*Limiter)(nil).Stats(); got != (Stats{}) {
+		t.Errorf("of no limiter: got %+v, want nothing", got)
+	}
+}
+
 func TestTake_NilLetsAllThrough(t *testing.T) {
 	t.Parallel()
 	var l *Limiter
@@ -288,6 +311,9 @@ func TestSettle_WithoutRedis(t *testing.T) {
 		t.Errorf("taken without Redis: got %d, want 160", got)
 	}
 	a.settle(t.Context())
+	if got, want := a.Stats(), (Stats{Refused: 1, Unsettled: 1, Keys: 1}); got != want {
+		t.Errorf("counted: got %+v, want %+v", got, want)
+	}
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,7 @@ func (l *Limiter) send(ctx context.Context, claims []claim) {
 		}
 		l.learn(c.key, time.Duration(owed)*time.Microsecond)
 	}
+	l.unsettled.Add(int64(len(missed)))
 	l.putBack(missed)
 }
 
