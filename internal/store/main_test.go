@@ -36,7 +36,9 @@ type rig struct {
 	statements []string
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB) *rig { return newRigWith(t, func(*cache.Options) {}) }
+
+func newRigWith(t testing.TB, change func(*cache.Options)) *rig {
 	t.Helper()
 	url := testenv.Database(t)
 	r := &rig{t: t, foreign: openPool(t, url), log: cache.NewLog(nil)}
@@ -49,7 +51,9 @@ func newRig(t testing.TB) *rig {
 	o.ContextTimeoutEnabled = true
 	r.redis = redis.NewClient(o)
 	// The budget is no part of what is tested here, and a busy machine is slow.
-	c := cache.New(cache.Options{Redis: r.redis, Freshness: r.log, ReadBudget: waitLong, WriteBudget: waitLong})
+	options := cache.Options{Redis: r.redis, Freshness: r.log, ReadBudget: waitLong, WriteBudget: waitLong}
+	change(&options)
+	c := cache.New(options)
 	t.Cleanup(func() { c.Close(); r.redis.Close() })
 	db := openPool(t, url)
 	db = db.WithQueryHook(r)
