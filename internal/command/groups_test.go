@@ -97,26 +97,38 @@ func (w *world) exercise(a, b *api) {
 			w.t.Fatalf("hits in Redis of what the other has loaded: got %v, want at least 20 posts", hits)
 		}
 	}
-	for i := range 30 {
-		text := `query Q` + string(rune('a'+i%26)) + `($id: ID!) { profile(id: $id) { handle name ` + strings.Repeat("a", i+1) + `: bio } }`
+	w.register(a, b, id)
+	// Alone, an instance lets five attempts pass.
+	const signIn = `mutation { signIn(input: {handle: "ann", password: "wrong"}) { userErrors { code } } }`
+	for range 6 {
+		b.ask("", signIn, nil, nil)
+	}
+	for range 4 { // again: Redis may have been slow for once
+		if got := a.get("", "signIn.userErrors", signIn, nil); strings.Contains(fmt.Sprint(got), "TOO_MANY_ATTEMPTS") {
+			return
+		}
+	}
+	w.t.Error("attempts to sign in with the other instance: got four more, want TOO_MANY_ATTEMPTS")
+}
+
+// register has texts registered with one instance until the other knows enough of them, in all slots: a text that Redis was too
+// slow to take is in the first one's memory alone for a minute.
+func (w *world) register(a, b *api, id string) {
+	w.t.Helper()
+	const enough, most = 20, 200
+	for i, known := 0, 0; known < enough; i++ {
+		if i == most {
+			w.t.Fatalf("texts registered with one instance: got %d of %d known to the other by their hashes, want %d", known, most, enough)
+		}
+		text := `query Q($id: ID!) { profile(id: $id) { handle name ` + strings.Repeat("a", i+1) + `: bio } }`
 		extensions := "?extensions=" + url.QueryEscape(`{"persistedQuery":{"version":1,"sha256Hash":"`+sha(text)+`"}}`) + "&variables=" + url.QueryEscape(`{"id":"`+id+`"}`)
-		if x := b.send(extensions, ""); i < 3 && !strings.Contains(x.body, "PERSISTED_QUERY_NOT_FOUND") {
+		if x := b.send(extensions, ""); !strings.Contains(x.body, "PERSISTED_QUERY_NOT_FOUND") {
 			w.t.Errorf("before it is registered: got %s, want PERSISTED_QUERY_NOT_FOUND", x.body)
 		}
-		for {
-			a.send("", strings.Replace(automatic(text, sha(text)), "{", `{"variables":{"id":"`+id+`"},`, 1))
-			x := b.send(extensions, "")
-			if strings.Contains(x.body, "PERSISTED_QUERY_NOT_FOUND") && w.t.Context().Err() == nil {
-				continue // as above
-			}
-			b.wantData("registered with one instance, by its hash with the other", x, `"ann"`)
-			break
+		a.send("", strings.Replace(automatic(text, sha(text)), "{", `{"variables":{"id":"`+id+`"},`, 1))
+		if x := b.send(extensions, ""); !strings.Contains(x.body, "PERSISTED_QUERY_NOT_FOUND") {
+			b.wantData("by its hash", x, `"ann"`)
+			known++
 		}
-	}
-	for range 8 {
-		b.ask("", `mutation { signIn(input: {handle: "ann", password: "wrong"}) { userErrors { code } } }`, nil, nil)
-	}
-	if got := a.get("", "signIn.userErrors", `mutation { signIn(input: {handle: "ann", password: "wrong"}) { userErrors { code } } }`, nil); !strings.Contains(fmt.Sprint(got), "TOO_MANY_ATTEMPTS") {
-		w.t.Errorf("an attempt too many, with the other instance: got %v, want TOO_MANY_ATTEMPTS", got)
 	}
 }

@@ -67,7 +67,7 @@ func TestMetrics_OperationsByBuild(t *testing.T) {
 func TestMetrics_OfLimits(t *testing.T) {
 	t.Parallel()
 	a := newWorld(t).startWith(func(o *ServeOptions) {
-		o.Guards.Viewer, o.Guards.Address = Rate{PerSecond: 1, Burst: 20}, Rate{PerSecond: 1, Burst: 100}
+		o.Guards.Viewer, o.Guards.Address = Rate{PerSecond: 1, Burst: 20}, Rate{PerSecond: 1, Burst: 500}
 	})
 	token, _ := a.person("ann")
 	for range 8 {
