@@ -267,7 +267,7 @@ func TestCluster_SlotsMove(t *testing.T) {
 		slot := r.redis.ClusterKeySlot(t.Context(), fmt.Sprintf("freshet:row:%d", key)).Val()
 		if !moved[slot] {
 			moved[slot] = true
-			if err := g.MoveSlot(t.Context(), int(slot)); err != nil {
+			if err := g.MoveSlots(t.Context(), nil, int(slot)); err != nil {
 				t.Fatal(err)
 			}
 		}

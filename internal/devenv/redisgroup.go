@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -161,6 +160,9 @@ func (g *RedisGroup) start(ctx context.Context, opts RedisOptions, n int, to *[]
 		work.Go(func() {
 			one := opts
 			one.Dir, one.Password = fmt.Sprintf("%s-%d", opts.Dir, len(g.Sentinels)+len(g.Nodes)+i+1), g.Password
+			if errs[i] = Remove(ctx, one.Dir); errs[i] != nil { // notes of an earlier cluster, which no server of it is in
+				return
+			}
 			if one.Settings, errs[i] = settings(i); errs[i] == nil {
 				one.Settings = maps.Clone(one.Settings)
 				maps.Copy(one.Settings, opts.Settings)
@@ -275,73 +277,4 @@ func (g *RedisGroup) Stop(ctx context.Context) error {
 	}
 	work.Wait()
 	return errors.Join(errs...)
-}
-
-// MoveSlot moves a slot of a cluster to another primary, its keys one after the other, as `redis-cli --cluster reshard`
-// does. Clients are redirected meanwhile.
-func (g *RedisGroup) MoveSlot(ctx context.Context, slot int) error {
-	primaries, from, err := g.owners(ctx, slot)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		for _, p := range primaries {
-			p.client.Close()
-		}
-	}()
-	source, target := primaries[from], primaries[(from+1)%len(primaries)]
-	err = errors.Join(
-		target.client.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", source.id).Err(),
-		source.client.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", target.id).Err())
-	for err == nil {
-		var keys []string
-		if keys, err = source.client.ClusterGetKeysInSlot(ctx, slot, 10).Result(); err != nil || len(keys) == 0 {
-			break
-		}
-		host, port, _ := strings.Cut(target.client.Options().Addr, ":")
-		for _, key := range keys {
-			move := source.client.Do(ctx, "MIGRATE", host, port, key, 0, 5000, "REPLACE", "AUTH", g.Password)
-			err = errors.Join(err, move.Err())
-		}
-	}
-	for _, p := range append([]primary{target, source}, primaries...) {
-		err = errors.Join(err, p.client.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", target.id).Err())
-	}
-	if err != nil {
-		return fmt.Errorf("move slot %d: %w", slot, err)
-	}
-	return nil
-}
-
-type primary struct {
-	client *redis.Client
-	id     string
-}
-
-// owners are the primaries of a cluster, and which of them owns a slot.
-func (g *RedisGroup) owners(ctx context.Context, slot int) (all []primary, owner int, err error) {
-	owner = -1
-	var ranges []redis.ClusterSlot
-	for _, node := range g.Nodes {
-		c := redis.NewClient(&redis.Options{Addr: node.Addr, Password: g.Password})
-		//lint:ignore SA1019 see above
-		ranges, err = c.ClusterSlots(ctx).Result()
-		c.Close()
-		if err == nil {
-			break
-		}
-	}
-	for _, one := range ranges {
-		id := one.Nodes[0].ID
-		if !slices.ContainsFunc(all, func(p primary) bool { return p.id == id }) {
-			all = append(all, primary{redis.NewClient(&redis.Options{Addr: one.Nodes[0].Addr, Password: g.Password}), id})
-		}
-		if one.Start <= slot && slot <= one.End {
-			owner = slices.IndexFunc(all, func(p primary) bool { return p.id == id })
-		}
-	}
-	if err == nil && owner < 0 {
-		err = fmt.Errorf("slot %d has no owner", slot)
-	}
-	return all, owner, err
 }

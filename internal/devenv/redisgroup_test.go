@@ -26,7 +26,13 @@ func TestStartCluster_MovesASlot(t *testing.T) {
 	if err := first.Set(t.Context(), "{06S}", "value", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.MoveSlot(t.Context(), slot); err != nil {
+	halfway := func() {
+		err := first.Get(t.Context(), "{06S}:other").Err()
+		if _, ask := redis.IsAskError(err); !ask {
+			t.Errorf("GET from the owner of a slot on its way: got %v, want ASK", err)
+		}
+	}
+	if err := g.MoveSlots(t.Context(), halfway, slot); err != nil {
 		t.Fatal(err)
 	}
 	err = first.Get(t.Context(), "{06S}").Err()
