@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -18,6 +19,15 @@ import (
 func freshnessFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "short", Usage: "at least 10,000 reads in each fault instead of 50,000, in less than 6 minutes"},
+		&cli.StringFlag{
+			Name: "redis", Value: string(rig.Single), Usage: "the form of Redis: single, sentinel or cluster; each has faults of its own",
+			Validator: func(form string) error {
+				if !slices.Contains(rig.Forms(), rig.Form(form)) {
+					return fmt.Errorf("%q is none of %v", form, rig.Forms())
+				}
+				return nil
+			},
+		},
 		&cli.StringSliceFlag{Name: "only", Usage: "the faults to inject, by name; several with commas between (default: all)"},
 	}
 }
@@ -29,7 +39,7 @@ type freshnessReport struct {
 }
 
 func (r *freshnessReport) print(w io.Writer) {
-	fmt.Fprintln(w, "Stale reads of three instances, one fault at a time")
+	fmt.Fprintf(w, "Stale reads of three instances, one fault at a time; Redis: %s\n", r.Redis.Describe())
 	r.machine.print(w)
 	r.Print(w)
 }
@@ -49,13 +59,13 @@ func freshnessOptions(r *rig.Rig, s settings) freshness.Options {
 func measureFreshness(ctx context.Context, s settings) (_ report, err error) {
 	// The faults kill PostgreSQL too: not that of the other measurements.
 	s.rig.Dir = cmp.Or(s.rig.Dir, filepath.Join(".freshet", "bench", "freshness"))
-	s.rig.Size, s.rig.Steered = seed.Small, true
+	s.rig.Size, s.rig.Steered, s.rig.Form = seed.Small, true, s.form
 	r, err := rig.Open(ctx, s.rig)
 	if err != nil {
 		return nil, err
 	}
 	defer closing(ctx, r, &err)
-	out := &freshnessReport{machine: describe(ctx, r, s)}
+	out := &freshnessReport{freshness.Report{Redis: r.Form}, describe(ctx, r, s)}
 	if out.Faults, err = freshness.Run(ctx, freshnessOptions(r, s)); err != nil {
 		return out, err
 	}

@@ -51,6 +51,7 @@ type settings struct {
 	// For freshness.
 	short bool
 	only  []string
+	form  rig.Form
 }
 
 func main() {
@@ -76,6 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 					Dir: c.String("data"), Size: size, Progress: stderr, Profiled: c.Bool("pprof"),
 				},
 				json: c.Bool("json"), short: c.Bool("short"), only: c.StringSlice("only"),
+				form: rig.Form(c.String("redis")),
 			})
 		}
 	}

@@ -248,20 +248,28 @@ func (g *RedisGroup) settle(ctx context.Context) error {
 
 // ask asks a server again and again, until it says yes.
 func (g *RedisGroup) ask(ctx context.Context, node *Redis, yes func(*redis.Client) (bool, error)) error {
-	const pause = 20 * time.Millisecond
 	o := &redis.Options{Addr: node.Addr, Password: g.Password, MinIdleConns: 0}
 	c := redis.NewClient(o)
 	defer c.Close()
+	if err := until(ctx, func() (bool, error) { return yes(c) }); err != nil {
+		return fmt.Errorf("%s on %s: %w", node.name, node.Addr, err)
+	}
+	return nil
+}
+
+// until looks again and again, until the answer is yes or an error.
+func until(ctx context.Context, yes func() (bool, error)) error {
+	const pause = 20 * time.Millisecond
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
-		done, err := yes(c)
+		done, err := yes()
 		if done || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s on %s is not in step with the others: %w", node.name, node.Addr, ctx.Err())
+			return fmt.Errorf("not in step with the others: %w", ctx.Err())
 		case <-tick.C:
 		}
 	}

@@ -28,7 +28,7 @@ const (
 // log. It lives until Close.
 type Bed struct {
 	url   string
-	redis *redis.Client
+	redis redis.UniversalClient
 	db    *sql.DB
 
 	nodes []*changelog.Node
@@ -48,7 +48,7 @@ const tables = `
 	CALL changelog.watch('bench.watched', '{costs,costshandle}', '{id,handle}', ARRAY[$$pg_catalog.concat('costs:', id)$$], ARRAY[$$pg_catalog.concat('costshandle:', handle)$$])`
 
 // Open makes the tables in the schema bench of the database at url.
-func Open(ctx context.Context, url string, client *redis.Client) (*Bed, error) {
+func Open(ctx context.Context, url string, client redis.UniversalClient) (*Bed, error) {
 	b := &Bed{url: url, redis: client, stop: func() {}}
 	var err error
 	if b.db, err = open(url, 16); err != nil {

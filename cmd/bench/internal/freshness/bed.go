@@ -25,7 +25,7 @@ const instances = 3
 type instance struct {
 	name     string
 	number   int
-	redis    *proxy.Proxy
+	redis    *proxy.Proxy // nil where Redis is a group: its servers name each other to their clients
 	postgres *proxy.Proxy
 	server   atomic.Pointer[rig.Server] // nil while a load balancer would send it nothing
 	writing  atomic.Int32               // mutations under way there
@@ -33,26 +33,32 @@ type instance struct {
 	stops    atomic.Int64               // how often the process was stopped or let go on; odd while it is stopped
 }
 
-// bed is three instances over one PostgreSQL and one Redis, with another Redis to fail over to.
+// bed is three instances over one PostgreSQL, and a group of Redis servers or one, with another to fail over to.
 type bed struct {
 	rig       *rig.Rig
 	instances [instances]*instance
-	primary   *devenv.Redis
-	replica   *devenv.Redis
-	// clients by server: the two Redis share a password.
-	direct, spare *redis.Client
+
+	group *group // nil: these two, with clients by server. They share a password.
+
+	primary, replica *devenv.Redis
+	direct, spare    *redis.Client
 
 	starting sync.Mutex
 }
 
 func openBed(ctx context.Context, r *rig.Rig) (_ *bed, err error) {
-	b := &bed{rig: r, primary: r.Env.Redis, direct: r.Redis}
+	b := &bed{rig: r}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if err := errors.Join(b.noteCommits(ctx), b.openReplica(ctx)); err != nil {
+	if r.Group != nil {
+		b.group = openGroup(r.Group)
+	} else if err := b.openPair(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.noteCommits(ctx); err != nil {
 		return nil, err
 	}
 	for n := range b.instances {
@@ -68,7 +74,9 @@ func openBed(ctx context.Context, r *rig.Rig) (_ *bed, err error) {
 	return b, nil
 }
 
-func (b *bed) openReplica(ctx context.Context) (err error) {
+func (b *bed) openPair(ctx context.Context) (err error) {
+	b.primary = b.rig.Env.Redis
+	b.direct = redis.NewClient(&redis.Options{Addr: b.primary.Addr, Password: b.primary.Password})
 	b.replica, err = devenv.StartRedis(ctx, devenv.RedisOptions{Dir: filepath.Join(b.rig.Env.Dir, "replica")})
 	if err != nil {
 		return err
@@ -95,8 +103,10 @@ func (b *bed) letReplicate(ctx context.Context, c *redis.Client) error {
 func (b *bed) openInstance(n int) (*instance, error) {
 	i := &instance{name: fmt.Sprintf("instance-%d", n+1), number: n}
 	var err error
-	if i.redis, err = proxy.Open(b.primary.Addr); err != nil {
-		return nil, err
+	if b.group == nil {
+		if i.redis, err = proxy.Open(b.primary.Addr); err != nil {
+			return nil, err
+		}
 	}
 	address, err := url.Parse(b.rig.Env.Postgres.URL)
 	if err != nil {
@@ -110,12 +120,12 @@ func (b *bed) openInstance(n int) (*instance, error) {
 func (b *bed) start(ctx context.Context, i *instance, through ...string) error {
 	b.starting.Lock()
 	defer b.starting.Unlock()
+	env := []string{"DATABASE_URL=" + withHost(b.rig.Env.Postgres.URL, i.postgres.Addr())}
+	if i.redis != nil {
+		env = append(env, "REDIS_URL="+withHost(b.rig.Env.Redis.URL, i.redis.Addr()))
+	}
 	s, err := b.rig.Launch(ctx, rig.Launch{
-		Name: i.name, Through: through, Args: []string{"--database-conns", "12"},
-		Env: []string{
-			"DATABASE_URL=" + withHost(b.rig.Env.Postgres.URL, i.postgres.Addr()),
-			"REDIS_URL=" + withHost(b.rig.Env.Redis.URL, i.redis.Addr()),
-		},
+		Name: i.name, Through: through, Args: []string{"--database-conns", "12"}, Env: env,
 	})
 	if err != nil {
 		return err
@@ -242,13 +252,19 @@ func (b *bed) close(ctx context.Context) error {
 			s.Signal(syscall.SIGCONT)
 			errs = append(errs, s.Stop())
 		}
-		i.redis.Close()
-		if i.postgres != nil {
-			i.postgres.Close()
+		for _, p := range []*proxy.Proxy{i.redis, i.postgres} {
+			if p != nil {
+				p.Close()
+			}
 		}
 	}
-	if b.spare != nil {
-		errs = append(errs, b.spare.Close())
+	if b.group != nil {
+		b.group.close()
+	}
+	for _, c := range []*redis.Client{b.direct, b.spare} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
 	}
 	if b.replica != nil {
 		errs = append(errs, b.replica.Stop(ctx))

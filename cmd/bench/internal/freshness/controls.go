@@ -23,14 +23,19 @@ func Controls(ctx context.Context, r *rig.Rig) ([]Control, error) {
 	rows := naive.Rows{DB: r.DB}
 	var found []Control
 	for _, c := range []struct {
-		name string
-		run  func(context.Context, *rig.Rig, naive.Rows) (Control, error)
+		name  string
+		fails part
+		run   func(context.Context, *rig.Rig, naive.Rows) (Control, error)
 	}{
-		{"plain SET/DEL", setDel},
-		{"tag sets under memory pressure", tagSets},
-		{"the usual singleflight", singleflight},
-		{"no waiting for acknowledgements", hasty},
+		{"plain SET/DEL", contents, setDel},
+		{"tag sets under memory pressure", server, tagSets},
+		{"the usual singleflight", elsewhere, singleflight},
+		{"no waiting for acknowledgements", contents, hasty},
+		{"deletes lost in a failover", servers, forgiving},
 	} {
+		if !c.fails.under(r.Form) {
+			continue
+		}
 		one, err := c.run(ctx, r, rows)
 		if err != nil {
 			return found, fmt.Errorf("negative control %s: %w", c.name, err)
@@ -79,6 +84,37 @@ func hasty(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err err
 		return Control{}, err
 	}
 	return control(ctx, rows, h, nil)
+}
+
+// forgiving loses the primary that has its entries, while they are read and written, and goes on with a replica.
+func forgiving(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err error) {
+	g := openGroup(r.Group)
+	defer g.close()
+	var id int64 // of one of the rows
+	if err := r.DB.QueryRow(ctx, "SELECT min(id) FROM profiles").Scan(&id); err != nil {
+		return Control{}, err
+	}
+	c := &naive.Forgiving{Rows: rows, Redis: r.Redis}
+	slot, err := g.slotOf(ctx, c.Key(id))
+	if err != nil {
+		return Control{}, err
+	}
+	old, err := g.await(ctx, slot, nil)
+	if err != nil {
+		return Control{}, err
+	}
+	calls := 0
+	out, err := control(ctx, rows, c, func(context.Context) error {
+		if calls++; calls == 50 { // entries are there by now
+			old.Kill()
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	now, err := g.await(ctx, slot, old)
+	return out, errors.Join(err, old.Restart(ctx), g.rejoined(ctx, old, now))
 }
 
 const (

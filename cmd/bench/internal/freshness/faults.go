@@ -5,43 +5,101 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"freshet/cmd/bench/internal/rig"
+	"freshet/internal/redisconn"
 )
 
 // fault is something that goes wrong for about Options.During. Inject returns when it is mended, with what proves that it
 // took place.
 type fault struct {
 	name   string
+	harms  part
 	inject func(context.Context, *run, *load) (map[string]any, error)
 }
+
+// part of the whole that a fault harms. A fault of Redis' servers is of the form that they make up. One of what Redis holds,
+// or of an instance, whose messages go through it, is of every form. What happens elsewhere is the same whatever Redis is, and
+// is injected over a single server.
+type part int
+
+const (
+	contents part = iota // of Redis
+	server               // the only one
+	servers              // of a group of any form
+	slots                // of a cluster
+	sentinels
+	instanceItself
+	elsewhere
+)
+
+// under tells whether a fault of the part is injected where Redis has a form.
+func (p part) under(form rig.Form) bool {
+	switch p {
+	case contents, instanceItself:
+		return true
+	case servers:
+		return form != rig.Single
+	case slots:
+		return form == rig.Cluster
+	case sentinels:
+		return form == rig.Sentinel
+	default:
+		return form == rig.Single
+	}
+}
+
+// ofRedis tells whether nothing but Redis is harmed: then no request may fail.
+func (p part) ofRedis() bool { return p <= sentinels }
 
 // faults in the order they are injected.
 func faults() []fault {
 	return []fault{
-		{"none", none},
-		{"random eviction", eviction},
-		{"FLUSHALL", flushAll},
-		{"Redis stopped", redisStopped},
-		{"Redis killed", redisKilled},
-		{"failover that lost writes", failover},
-		{"followers on the old primary", followersBehind},
-		{"sequencer on the old primary", sequencerBehind},
-		{"old snapshot of Redis", oldSnapshot},
-		{"instance paused", instancePaused},
-		{"server killed after COMMIT", killedAfterCommit},
-		{"sequencer killed", sequencerKilled},
-		{"sequencer a zombie", sequencerZombie},
-		{"foreign SQL writer", foreignWriter},
-		{"transaction left open", openTransaction},
-		{"slow loads", slowLoads},
-		{"backlogged tail", backlog},
-		{"network delay and cuts", network},
-		{"clocks that differ", clocks},
-		{"PostgreSQL restarted", postgresRestarted},
-		{"multi-row transaction", multiRow},
+		{"none", contents, none},
+		{"random eviction", contents, eviction},
+		{"FLUSHALL", contents, flushAll},
+		{"Redis stopped", server, redisStopped},
+		{"Redis killed", server, redisKilled},
+		{"failover that lost writes", server, failover},
+		{"followers on the old primary", server, followersBehind},
+		{"sequencer on the old primary", server, sequencerBehind},
+		{"old snapshot of Redis", server, oldSnapshot},
+		{"primary killed", servers, primaryKilled},
+		{"primary paused and replaced", servers, primaryPaused},
+		{"slots that move", slots, slotsMove},
+		{"planned failover", sentinels, plannedFailover},
+		{"instance paused", instanceItself, instancePaused},
+		{"server killed after COMMIT", instanceItself, killedAfterCommit},
+		{"sequencer killed", instanceItself, sequencerKilled},
+		{"sequencer a zombie", instanceItself, sequencerZombie},
+		{"foreign SQL writer", elsewhere, foreignWriter},
+		{"transaction left open", elsewhere, openTransaction},
+		{"slow loads", elsewhere, slowLoads},
+		{"backlogged tail", elsewhere, backlog},
+		{"network delay and cuts", elsewhere, network},
+		{"clocks that differ", elsewhere, clocks},
+		{"PostgreSQL restarted", elsewhere, postgresRestarted},
+		{"multi-row transaction", elsewhere, multiRow},
 	}
+}
+
+// chosen are the faults for a form, or those of them that were named.
+func chosen(form rig.Form, only []string) (all []fault, err error) {
+	for _, f := range faults() {
+		if f.harms.under(form) && (len(only) == 0 || slices.Contains(only, f.name)) {
+			all = append(all, f)
+		}
+	}
+	for _, name := range only {
+		if !slices.ContainsFunc(all, func(f fault) bool { return f.name == name }) {
+			return nil, fmt.Errorf("no fault of %s Redis is called %q", form, name)
+		}
+	}
+	return all, nil
 }
 
 var errNoFault = errors.New("the fault did not take place")
@@ -95,22 +153,11 @@ func none(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 func eviction(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	evicted := int64(0)
 	err := r.during(ctx, 25*time.Millisecond, func() error {
-		const at = 10
-		picked, err := r.bed.direct.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for range at {
-				p.RandomKey(ctx)
-			}
-			return nil
+		return redisconn.Masters(ctx, r.Rig.Redis, func(ctx context.Context, c *redis.Client) error {
+			n, err := evict(ctx, c)
+			evicted += n
+			return err
 		})
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return fmt.Errorf("evict: %w", err)
-		}
-		for _, reply := range picked {
-			if key, ok := reply.(*redis.StringCmd); ok && key.Err() == nil {
-				evicted += r.bed.direct.Unlink(ctx, key.Val()).Val()
-			}
-		}
-		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -118,12 +165,33 @@ func eviction(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	return proven(map[string]any{"keysEvicted": evicted}, "keysEvicted")
 }
 
+func evict(ctx context.Context, c *redis.Client) (evicted int64, err error) {
+	const at = 10
+	picked, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for range at {
+			p.RandomKey(ctx)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, fmt.Errorf("evict: %w", err)
+	}
+	for _, reply := range picked {
+		if key, ok := reply.(*redis.StringCmd); ok && key.Err() == nil {
+			evicted += c.Unlink(ctx, key.Val()).Val()
+		}
+	}
+	return evicted, nil
+}
+
 func flushAll(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	flushes, keys := 0, int64(0)
 	err := r.during(ctx, time.Second, func() error {
-		keys += r.bed.direct.DBSize(ctx).Val()
 		flushes++
-		return r.bed.direct.FlushAll(ctx).Err()
+		return redisconn.Masters(ctx, r.Rig.Redis, func(ctx context.Context, c *redis.Client) error {
+			keys += c.DBSize(ctx).Val()
+			return c.FlushAll(ctx).Err()
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ type Options struct {
 	Reads int64
 	// Actors is how many there are to be cut off. Default 900.
 	Actors int
-	// Only names the faults to inject; empty means all.
+	// Only names the faults to inject; empty means all that are of the Rig's form of Redis.
 	Only []string
 	// Progress hears of each fault. Nil means silence.
 	Progress io.Writer
@@ -50,6 +50,10 @@ type run struct {
 
 // Run injects the faults and returns what was found, also when something went wrong on the way.
 func Run(ctx context.Context, o Options) (_ []Fault, err error) {
+	list, err := chosen(o.Rig.Form, o.Only)
+	if err != nil {
+		return nil, err
+	}
 	r := &run{Options: o.withDefaults(), client: newClient()}
 	defer r.client.http.CloseIdleConnections()
 	start := time.Now()
@@ -63,10 +67,7 @@ func Run(ctx context.Context, o Options) (_ []Fault, err error) {
 	defer func() { err = errors.Join(err, r.bed.close(context.WithoutCancel(ctx))) }()
 	r.warmUp(ctx)
 	var found []Fault
-	for _, f := range faults() {
-		if len(o.Only) > 0 && !slices.Contains(o.Only, f.name) {
-			continue
-		}
+	for _, f := range list {
 		one, err := r.fault(ctx, f)
 		if err != nil {
 			return found, fmt.Errorf("%s: %w", f.name, err)
@@ -117,7 +118,7 @@ func (r *run) fault(ctx context.Context, f fault) (out Fault, err error) {
 	stop()
 	l.work.Wait()
 	r.meter.look(ctx)
-	out = Fault{Fault: f.name, Evidence: evidence, length: mended - broken}
+	out = Fault{Fault: f.name, Evidence: evidence, ofRedis: f.harms.ofRedis(), length: mended - broken}
 	out.count(l, r.meter.between(begun, r.clock()))
 	out.judge(r.world.take(), l)
 	out.recover(l, r.meter, begun, broken, mended)

@@ -24,6 +24,8 @@ type Options struct {
 	// Dir is the data directory. It is used again: seeding happens once. Default ".freshet/bench" and the size.
 	Dir  string
 	Size seed.Size
+	// Form of Redis. Default Single.
+	Form Form
 	// Progress hears what takes long. Nil means silence.
 	Progress io.Writer
 	// Profiled builds a program that Server.Profile works on.
@@ -36,11 +38,15 @@ type Options struct {
 type Rig struct {
 	// DB reaches the database as its owner.
 	DB *pgxpool.Pool
-	// Redis reaches the server that the instances share.
-	Redis *redis.Client
-	// Env has the servers, to be stopped and started.
+	// Redis reaches what the instances share.
+	Redis redis.UniversalClient
+	// Env has the servers, to be stopped and started. Its Redis is the instances' where Form is Single.
 	Env *devenv.Env
+	// Form of Redis, and the servers of a form that has several.
+	Form  Form
+	Group *devenv.RedisGroup
 
+	redisURL string
 	program  string
 	progress io.Writer
 	servers  []*Server
@@ -52,7 +58,7 @@ func Open(ctx context.Context, o Options) (_ *Rig, err error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	r := &Rig{progress: o.Progress}
+	r := &Rig{progress: o.Progress, Form: cmp.Or(o.Form, Single)}
 	if r.Env, err = devenv.Open(ctx, devenv.Options{Dir: o.Dir}); err != nil {
 		return nil, err
 	}
@@ -70,11 +76,9 @@ func Open(ctx context.Context, o Options) (_ *Rig, err error) {
 	if r.DB, err = pgxpool.New(ctx, r.Env.Postgres.URL); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	url, err := redis.ParseURL(r.Env.Redis.URL)
-	if err != nil {
+	if err := r.openRedis(ctx); err != nil {
 		return nil, fmt.Errorf("open Redis: %w", err)
 	}
-	r.Redis = redis.NewClient(url)
 	return r, r.fill(ctx, o.Size)
 }
 
@@ -105,6 +109,9 @@ func (r *Rig) Close(ctx context.Context) error {
 	if r.Redis != nil {
 		errs = append(errs, r.Redis.Close())
 	}
+	if r.Group != nil {
+		errs = append(errs, r.Group.Stop(ctx))
+	}
 	if r.DB != nil {
 		r.DB.Close()
 	}
@@ -125,7 +132,7 @@ func (r *Rig) run(ctx context.Context, out io.Writer, args ...string) error {
 
 // environment passes on the addresses, which hold passwords, where no process list shows them.
 func (r *Rig) environment() []string {
-	return append(os.Environ(), "DATABASE_URL="+r.Env.Postgres.URL, "REDIS_URL="+r.Env.Redis.URL)
+	return append(os.Environ(), "DATABASE_URL="+r.Env.Postgres.URL, "REDIS_URL="+r.redisURL)
 }
 
 // build compiles the program that stands in the module of the current directory.

@@ -32,7 +32,7 @@ type hastyInstance struct {
 }
 
 // NewHasty starts n instances, over the database at url. It runs until Close.
-func NewHasty(ctx context.Context, rows Rows, url string, client *redis.Client, n int) (*Hasty, error) {
+func NewHasty(ctx context.Context, rows Rows, url string, client redis.UniversalClient, n int) (*Hasty, error) {
 	h := &Hasty{Rows: rows}
 	ctx, h.stop = context.WithCancel(ctx)
 	for range n {
@@ -108,5 +108,6 @@ var (
 	_ Cache = (*SetDel)(nil)
 	_ Cache = (*Singleflight)(nil)
 	_ Cache = (*TagSets)(nil)
+	_ Cache = (*Forgiving)(nil)
 	_ Cache = (*Hasty)(nil)
 )

@@ -49,7 +49,7 @@ const ttl = time.Minute
 // SetDel fills on a miss and deletes after a write. A reader that has read the old row may fill after the delete.
 type SetDel struct {
 	Rows  Rows
-	Redis *redis.Client
+	Redis redis.UniversalClient
 }
 
 func entryKey(id int64) string { return "naive:profile:" + strconv.FormatInt(id, 10) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -17,15 +16,10 @@ type TagSets struct {
 	Rows  Rows
 	Redis *redis.Client // with little memory, and allkeys-lru
 
-	fills sync.Map // of *sync.RWMutex by id: filling reads, writing writes
+	fills locks
 }
 
 func tagKey(id int64) string { return "naive:tag:profile:" + fmt.Sprint(id) }
-
-func (c *TagSets) lock(id int64) *sync.RWMutex {
-	lock, _ := c.fills.LoadOrStore(id, new(sync.RWMutex))
-	return lock.(*sync.RWMutex)
-}
 
 // Read is a hit, or fills and notes the entry under its tag.
 func (c *TagSets) Read(ctx context.Context, _ int, id int64) (int, error) {
@@ -33,7 +27,7 @@ func (c *TagSets) Read(ctx context.Context, _ int, id int64) (int, error) {
 	if !errors.Is(err, redis.Nil) {
 		return version, err
 	}
-	lock := c.lock(id)
+	lock := c.fills.of(id)
 	lock.RLock()
 	defer lock.RUnlock()
 	if version, err = c.Rows.Load(ctx, id); err != nil {
@@ -49,7 +43,7 @@ func (c *TagSets) Read(ctx context.Context, _ int, id int64) (int, error) {
 
 // Write commits, and deletes what the tag lists.
 func (c *TagSets) Write(ctx context.Context, _ int, id int64, version int) error {
-	lock := c.lock(id)
+	lock := c.fills.of(id)
 	lock.Lock()
 	defer lock.Unlock()
 	if err := c.Rows.Store(ctx, id, version); err != nil {
