@@ -235,7 +235,7 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 // it read can be proved fresh by nobody.
 func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 	k, c := f.kind, f.kind.cache
-	var calls []call
+	var fills []filling
 	var spare []string
 	for _, key := range keys {
 		name := f.names[key]
@@ -249,11 +249,9 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 		}
 		raw := e.append(nil, name)
 		c.Observer.Stored(k.Name, len(raw))
-		calls = append(calls, call{[]string{name, lockKey(name)}, []any{f.token, raw, (ttl + k.Grace).Milliseconds()}})
+		fills = append(fills, filling{name, raw, ttl + k.Grace})
 	}
-	if len(calls) > 0 {
-		c.scripts(c.ctx, fillScript, calls)
-	}
+	c.fill(c.ctx, f.token, fills)
 	c.release(c.ctx, f.token, spare)
 }
 

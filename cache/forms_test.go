@@ -280,6 +280,39 @@ func TestCluster_SlotsMove(t *testing.T) {
 	}
 }
 
+// While a slot is between two nodes, what is loaded is stored, no lock is left behind, and what is forgotten is gone.
+func TestCluster_SlotBetweenTwoNodes(t *testing.T) {
+	t.Parallel()
+	g := testenv.Cluster(t, time.Minute)
+	r := onGroup(t, g)
+	r.cache.Lease = time.Minute
+	r.cache.ReadBudget, r.cache.WriteBudget = 20*time.Second, 20*time.Second
+	k := r.kind()
+	r.write(1, "one")
+	slot := int(r.redis.ClusterKeySlot(t.Context(), r.row(1)).Val())
+	wantHit := func(when string) {
+		t.Helper()
+		if r.want(k, map[int]string{1: "one"}, 1); r.last().Hits != 1 {
+			t.Errorf("%s: got %d hits, want 1", when, r.last().Hits)
+		}
+	}
+	err := g.MoveSlots(t.Context(), func() {
+		r.want(k, map[int]string{1: "one"}, 1)
+		wantHit("loaded between two nodes")
+	}, slot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantHit("after the move")
+	r.wantLoads(1)
+	err = g.MoveSlots(t.Context(), func() { k.Forget(t.Context(), 1) }, slot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.want(k, map[int]string{1: "one"}, 1)
+	r.wantLoads(2)
+}
+
 // Sentinel promotes a replica when the primary is killed.
 func TestSentinel_PrimaryDies(t *testing.T) {
 	t.Parallel()

@@ -136,7 +136,9 @@ func (k *Kind[K, V]) Forget(ctx context.Context, keys ...K) {
 	k.cache.pipe(context.WithoutCancel(ctx), k.cache.WriteBudget, func(p pipeliner) {
 		for _, key := range keys {
 			name := k.name(key)
-			p.Del(ctx, name, lockKey(name))
+			// First the lock, so that who holds it stores nothing; and one by one: a slot of a cluster may be between two nodes.
+			p.Del(ctx, lockKey(name))
+			p.Del(ctx, name)
 		}
 	})
 	// After the removal from Redis: who read the old entry there has noted the old number of calls, and holds nothing.

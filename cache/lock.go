@@ -72,9 +72,9 @@ type call struct {
 	args []any
 }
 
-// scripts runs a script several times in one round trip, or two where Redis does not know it yet, and returns how many
-// runs answered 1.
-func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call) int {
+// scripts runs a script several times in one round trip, or two where Redis does not know it yet. It returns what each run
+// was answered; nil if nothing was.
+func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call) []*redis.Cmd {
 	replies := make([]*redis.Cmd, len(calls))
 	ok := c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
 		for i, one := range calls {
@@ -82,7 +82,7 @@ func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call)
 		}
 	})
 	if !ok {
-		return 0
+		return nil
 	}
 	unknown := false
 	for _, reply := range replies {
@@ -97,13 +97,66 @@ func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call)
 			}
 		})
 	}
-	done := 0
-	for _, reply := range replies {
-		if n, err := reply.Int(); err == nil && n == 1 {
-			done++
+	return replies
+}
+
+// filling is an entry to be stored by whoever holds its lock.
+type filling struct {
+	name string
+	raw  []byte
+	ttl  time.Duration
+}
+
+// fill stores entries whose locks token holds, and gives the locks back, also where Redis refuses to store.
+func (c *Cache) fill(ctx context.Context, token string, fills []filling) {
+	if len(fills) == 0 {
+		return
+	}
+	calls := make([]call, len(fills))
+	for i, f := range fills {
+		calls[i] = call{[]string{f.name, lockKey(f.name)}, []any{token, f.raw, f.ttl.Milliseconds()}}
+	}
+	var refused []string
+	var apart []filling
+	for i, reply := range c.scripts(ctx, fillScript, calls) {
+		if err := reply.Err(); err == nil || !isReply(err) {
+			continue
+		} else if redis.HasErrorPrefix(err, "TRYAGAIN") {
+			apart = append(apart, fills[i])
+		}
+		refused = append(refused, fills[i].name)
+	}
+	c.fillApart(ctx, token, apart)
+	c.release(ctx, token, refused)
+}
+
+// fillApart stores entries of a slot that is between two nodes of a cluster. No script can reach both the entry and its lock
+// then, if one is still here and the other already there, but single commands are redirected. Whoever has taken a lapsed lock
+// over between the two commands may have stored something newer; an older entry in its place is checked like any other.
+func (c *Cache) fillApart(ctx context.Context, token string, fills []filling) {
+	if len(fills) == 0 {
+		return
+	}
+	locks := make([]*redis.StringCmd, len(fills))
+	ok := c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+		for i, f := range fills {
+			locks[i] = p.Get(ctx, lockKey(f.name))
+		}
+	})
+	var ours []filling
+	for i, f := range fills {
+		if ok && locks[i].Val() == token {
+			ours = append(ours, f)
 		}
 	}
-	return done
+	if len(ours) == 0 {
+		return
+	}
+	c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+		for _, f := range ours {
+			p.Set(ctx, f.name, f.raw, f.ttl)
+		}
+	})
 }
 
 // lease holds locks under one token until release or fill gives them back; those of a process that dies lapse.
