@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"freshet/cmd/bench/internal/freshness"
+	"freshet/cmd/bench/internal/rig"
 )
 
 // shorter is enough to see a fault's mechanism at work, not to measure it.
-func shorter(t *testing.T, only ...string) freshness.Options {
+func shorter(t *testing.T, r *rig.Rig, only ...string) freshness.Options {
 	return freshness.Options{
-		Rig: openRig(t), Before: time.Second / 2, During: 1500 * time.Millisecond, After: time.Second, Reads: 500, Actors: 200, Only: only,
+		Rig: r, Before: time.Second / 2, During: 1500 * time.Millisecond, After: time.Second, Reads: 500, Actors: 200, Only: only,
 		Progress: t.Output(),
 	}
 }
@@ -20,8 +21,28 @@ func shorter(t *testing.T, only ...string) freshness.Options {
 func TestFreshness_Faults(t *testing.T) {
 	t.Parallel()
 	// Those whose proof does not depend on luck within a second and a half.
-	only := []string{"none", "FLUSHALL", "Redis killed", "sequencer killed", "multi-row transaction"}
-	found, err := freshness.Run(t.Context(), shorter(t, only...))
+	found := wantFresh(t, openRig(t), "none", "FLUSHALL", "Redis killed", "sequencer killed", "multi-row transaction")
+	checkDocument(t, freshness.Report{Faults: found})
+}
+
+// A primary of a cluster is killed, and comes back as a replica. A cache that is naive about that is stale, and is seen to be.
+func TestFreshness_Cluster(t *testing.T) {
+	t.Parallel()
+	r := openRigWith(t, rig.Options{Form: rig.Cluster})
+	wantFresh(t, r, "primary killed")
+	wantStale(t, r, 3)
+}
+
+// Sentinel is told to put a replica in the primary's place, which goes on for a while as if it were one.
+func TestFreshness_Sentinel(t *testing.T) {
+	t.Parallel()
+	wantFresh(t, openRigWith(t, rig.Options{Form: rig.Sentinel}), "planned failover")
+}
+
+// wantFresh injects faults, and wants nothing stale to be read in each. Where Redis is a group, no request may fail either.
+func wantFresh(t *testing.T, r *rig.Rig, only ...string) []freshness.Fault {
+	t.Helper()
+	found, err := freshness.Run(t.Context(), shorter(t, r, only...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,11 +55,25 @@ func TestFreshness_Faults(t *testing.T) {
 		if f.Reads < 500 || f.Writes == 0 {
 			t.Errorf("%s: got %d reads and %d writes, want 500 and some", f.Fault, f.Reads, f.Writes)
 		}
+		if r.Form != rig.Single && f.Errors != 0 {
+			t.Errorf("%s: got %d requests failed, want none: %v", f.Fault, f.Errors, f.Evidence["anError"])
+		}
 	}
 	if got, want := strings.Join(names, ", "), strings.Join(only, ", "); got != want {
 		t.Errorf("faults: got %s, want %s", got, want)
 	}
-	checkDocument(t, freshness.Report{Faults: found})
+	return found
+}
+
+// An unknown fault is refused, and so is one of another form of Redis: a run that injects nothing finds nothing.
+func TestFreshness_RefusesFaultsOfOtherForms(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"no such fault", "slots that move"} {
+		_, err := freshness.Run(t.Context(), shorter(t, &rig.Rig{Form: rig.Sentinel}, "none", name))
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("run with %q over Sentinel: got %v, want it refused", name, err)
+		}
+	}
 }
 
 // checkDocument compares the names in the JSON form with those that readers of it know.
@@ -63,13 +98,18 @@ func checkDocument(t *testing.T, r freshness.Report) {
 
 func TestFreshness_NegativeControls(t *testing.T) {
 	t.Parallel()
-	r := openRig(t)
+	wantStale(t, openRig(t), 4)
+}
+
+// wantStale runs the negative controls of the Rig's form of Redis.
+func wantStale(t *testing.T, r *rig.Rig, controls int) {
+	t.Helper()
 	found, err := freshness.Controls(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 4 {
-		t.Errorf("controls: got %v, want four", found)
+	if len(found) != controls {
+		t.Errorf("controls: got %v, want %d", found, controls)
 	}
 	for _, c := range found {
 		t.Logf("%s: %d of %d reads stale", c.Name, c.Stale, c.Reads)

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/urfave/cli/v3"
 
 	"freshet/cmd/bench/internal/rig"
@@ -55,6 +56,7 @@ type settings struct {
 }
 
 func main() {
+	logging.Disable() // of go-redis: servers are taken away on purpose
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args, os.Stdout, os.Stderr); err != nil {

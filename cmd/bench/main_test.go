@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/redis/go-redis/v9/logging"
+
 	"freshet/cmd/bench/internal/rig"
 	"freshet/internal/seed"
 	"freshet/internal/testenv"
@@ -11,6 +13,7 @@ import (
 
 // toxiproxy leaves goroutines of a connection behind if that ends while both sides of it are busy.
 func TestMain(m *testing.M) {
+	logging.Disable() // servers are taken away on purpose
 	testenv.Main(m, "github.com/Shopify/toxiproxy/v2.(*ToxicLink).read", "github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
 }
 

@@ -104,7 +104,8 @@ func forgiving(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err
 		return Control{}, err
 	}
 	calls := 0
-	out, err := control(ctx, rows, c, func(context.Context) error {
+	t := trial{cache: c, every: 50 * time.Millisecond} // or the next delete is there before a reader
+	out, err := t.run(ctx, rows, func(context.Context) error {
 		if calls++; calls == 50 { // entries are there by now
 			old.Kill()
 		}
@@ -129,6 +130,7 @@ const (
 // trial is a control on its way.
 type trial struct {
 	cache naive.Cache
+	every time.Duration // between two writes of a row
 	keys  map[int64]*history.Key
 	ids   []int64
 	clock func() time.Duration
@@ -140,8 +142,13 @@ type trial struct {
 
 // control writes and reads a few rows until there were enough reads, and a stale one among them, or time is up. Beside
 // is called every few milliseconds.
-func control(ctx context.Context, rows naive.Rows, c naive.Cache, beside func(context.Context) error) (out Control, err error) {
-	t := &trial{cache: c, keys: map[int64]*history.Key{}}
+func control(ctx context.Context, rows naive.Rows, c naive.Cache, beside func(context.Context) error) (Control, error) {
+	t := trial{cache: c, every: controlWrite}
+	return t.run(ctx, rows, beside)
+}
+
+func (t *trial) run(ctx context.Context, rows naive.Rows, beside func(context.Context) error) (out Control, err error) {
+	t.keys = map[int64]*history.Key{}
 	start := time.Now()
 	t.clock = func() time.Duration { return time.Since(start) }
 	if err := t.prepare(ctx, rows); err != nil {
@@ -183,7 +190,7 @@ func (t *trial) stretch(ctx context.Context, beside func(context.Context) error)
 	defer stop()
 	var work sync.WaitGroup
 	for _, id := range t.ids {
-		work.Go(func() { every(working, controlWrite, func() { t.write(ctx, id) }) })
+		work.Go(func() { every(working, t.every, func() { t.write(ctx, id) }) })
 	}
 	for n := range instances * controlReaders {
 		turn := n
