@@ -104,7 +104,7 @@ func forgiving(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err
 		return Control{}, err
 	}
 	calls := 0
-	t := trial{cache: c, every: 50 * time.Millisecond} // or the next delete is there before a reader
+	t := trial{cache: c, every: 250 * time.Millisecond} // or the next delete is there before a reader
 	out, err := t.run(ctx, rows, func(context.Context) error {
 		if calls++; calls == 50 { // entries are there by now
 			old.Kill()
