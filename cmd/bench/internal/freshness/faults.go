@@ -23,8 +23,8 @@ type fault struct {
 }
 
 // part of the whole that a fault harms. A fault of Redis' servers is of the form that they make up. One of what Redis holds,
-// or of an instance, whose messages go through it, is of every form. What happens elsewhere is the same whatever Redis is, and
-// is injected over a single server.
+// or of an instance, whose messages go through it, is of every form. What happens elsewhere, in PostgreSQL, to clocks or on the
+// way between hosts, has nothing to do with the form, and is injected over a single server alone.
 type part int
 
 const (

@@ -47,8 +47,8 @@ func (g *group) close() {
 	}
 }
 
-// primary is the server that has a slot, or with Sentinel everything, once all agree on it: the servers of a cluster but for one that
-// can't be asked, if any; the Sentinels; and the server itself.
+// primary is the server that has a slot, or with Sentinel everything, if all agree on it: the servers of a cluster, but for
+// one that is not asked, or the Sentinels; and the server itself.
 func (g *group) primary(ctx context.Context, slot int, except *devenv.Redis) (*devenv.Redis, error) {
 	witnesses, ask := g.Nodes, g.owner
 	if len(g.Sentinels) > 0 {
@@ -73,7 +73,7 @@ func (g *group) primary(ctx context.Context, slot int, except *devenv.Redis) (*d
 			continue
 		}
 		if one, err := g.role(ctx, server); err != nil || !one.primary {
-			return nil, fmt.Errorf("%s is to be primary, and does not say so: %w", agreed, err)
+			return nil, fmt.Errorf("%s is to be primary, and does not say so: %v", agreed, err)
 		}
 		return server, nil
 	}

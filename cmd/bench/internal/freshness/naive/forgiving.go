@@ -21,17 +21,19 @@ type Forgiving struct {
 // Key is what an entry has in Redis.
 func (c *Forgiving) Key(id int64) string { return entryKey(id) }
 
-// Read is a hit, or fills.
+// Read is a hit, or fills. Where Redis is away, it comes from the table, and waits for no writer.
 func (c *Forgiving) Read(ctx context.Context, _ int, id int64) (int, error) {
 	version, err := c.Redis.Get(ctx, entryKey(id)).Int()
 	if err == nil {
 		return version, nil
 	}
-	missed := errors.Is(err, redis.Nil)
+	if !errors.Is(err, redis.Nil) {
+		return c.Rows.Load(ctx, id)
+	}
 	lock := c.fills.of(id)
 	lock.RLock()
 	defer lock.RUnlock()
-	if version, err = c.Rows.Load(ctx, id); err == nil && missed {
+	if version, err = c.Rows.Load(ctx, id); err == nil {
 		c.Redis.Set(ctx, entryKey(id), version, ttl)
 	}
 	return version, err
