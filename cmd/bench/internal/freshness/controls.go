@@ -103,11 +103,15 @@ func forgiving(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err
 	if err != nil {
 		return Control{}, err
 	}
-	calls := 0
-	t := trial{cache: c, every: 250 * time.Millisecond} // or the next delete is there before a reader
+	t := trial{cache: c}
+	begun, killed := 0, time.Duration(0)
 	out, err := t.run(ctx, rows, func(context.Context) error {
-		if calls++; calls == 50 { // entries are there by now
+		switch begun++; {
+		case begun == 50: // entries are there by now
 			old.Kill()
+			killed = t.clock()
+		case begun > 50 && t.clock() > killed+500*time.Millisecond:
+			t.written.Store(true) // or the next delete might come before any reader
 		}
 		return nil
 	})
@@ -130,20 +134,20 @@ const (
 // trial is a control on its way.
 type trial struct {
 	cache naive.Cache
-	every time.Duration // between two writes of a row
 	keys  map[int64]*history.Key
 	ids   []int64
 	clock func() time.Duration
 
-	writes atomic.Int64
-	mu     sync.Mutex
-	err    error
+	writes  atomic.Int64
+	written atomic.Bool // nothing more is to be
+	mu      sync.Mutex
+	err     error
 }
 
 // control writes and reads a few rows until there were enough reads, and a stale one among them, or time is up. Beside
 // is called every few milliseconds.
 func control(ctx context.Context, rows naive.Rows, c naive.Cache, beside func(context.Context) error) (Control, error) {
-	t := trial{cache: c, every: controlWrite}
+	t := trial{cache: c}
 	return t.run(ctx, rows, beside)
 }
 
@@ -190,7 +194,7 @@ func (t *trial) stretch(ctx context.Context, beside func(context.Context) error)
 	defer stop()
 	var work sync.WaitGroup
 	for _, id := range t.ids {
-		work.Go(func() { every(working, t.every, func() { t.write(ctx, id) }) })
+		work.Go(func() { every(working, controlWrite, func() { t.write(ctx, id) }) })
 	}
 	for n := range instances * controlReaders {
 		turn := n
@@ -209,6 +213,9 @@ func (t *trial) stretch(ctx context.Context, beside func(context.Context) error)
 }
 
 func (t *trial) write(ctx context.Context, id int64) {
+	if t.written.Load() {
+		return
+	}
 	key := t.keys[id]
 	version := key.Invoked() + 1
 	key.Invoke(version)
