@@ -249,7 +249,7 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 		}
 		raw := e.append(nil, name)
 		c.Observer.Stored(k.Name, len(raw))
-		fills = append(fills, filling{name, raw, ttl + k.Grace})
+		fills = append(fills, filling{name, raw, ttl + k.Grace, k.Tags != nil})
 	}
 	c.fill(c.ctx, f.token, fills)
 	c.release(c.ctx, f.token, spare)

@@ -102,9 +102,10 @@ func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call)
 
 // filling is an entry to be stored by whoever holds its lock.
 type filling struct {
-	name string
-	raw  []byte
-	ttl  time.Duration
+	name   string
+	raw    []byte
+	ttl    time.Duration
+	tagged bool // readers see by its tags whether it is too old
 }
 
 // fill stores entries whose locks token holds, and gives the locks back, also where Redis refuses to store.
@@ -121,7 +122,7 @@ func (c *Cache) fill(ctx context.Context, token string, fills []filling) {
 	for i, reply := range c.scripts(ctx, fillScript, calls) {
 		if err := reply.Err(); err == nil || !isReply(err) {
 			continue
-		} else if redis.HasErrorPrefix(err, "TRYAGAIN") {
+		} else if fills[i].tagged && redis.HasErrorPrefix(err, "TRYAGAIN") {
 			apart = append(apart, fills[i])
 		}
 		refused = append(refused, fills[i].name)
@@ -132,7 +133,8 @@ func (c *Cache) fill(ctx context.Context, token string, fills []filling) {
 
 // fillApart stores entries of a slot that is between two nodes of a cluster. No script can reach both the entry and its lock
 // then, if one is still here and the other already there, but single commands are redirected. Whoever has taken a lapsed lock
-// over between the two commands may have stored something newer; an older entry in its place is checked like any other.
+// over between the two commands may have stored something newer; an older entry in its place is checked like any other. What
+// has no tags would not be, and is not stored.
 func (c *Cache) fillApart(ctx context.Context, token string, fills []filling) {
 	if len(fills) == 0 {
 		return
