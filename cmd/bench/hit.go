@@ -43,6 +43,7 @@ type hitReport struct {
 	// in memory over this data to that over the small data, both as ratios to the bare handler's at the time. 0: not measured.
 	ManyEntriesRatio float64   `json:"manyEntriesRatio"`
 	SizeRatio        float64   `json:"sizeRatio"`
+	Cold             *coldRow  `json:"cold"`
 	Rows             []*hitRow `json:"rows"`
 	Targets          []target  `json:"targets"`
 }
@@ -87,8 +88,9 @@ func (r *hitReport) print(w io.Writer) {
 	}
 	table(w, rows...)
 	fmt.Fprintf(w, "hits/s are of requests by hash, with the same POST body for all; CPU is the processor time that the server's own process\n")
-	fmt.Fprintf(w, "takes for one; p99 is of an open loop at half of the bare handler's throughput. With %d more entries in Redis, hits there have %.2f of their throughput; over this data, hits in\n", hitEntries, r.ManyEntriesRatio)
-	fmt.Fprintf(w, "memory have %.2f of that over the small data.\n\n", r.SizeRatio)
+	fmt.Fprintf(w, "takes for one; p99 is of an open loop at half of the bare handler's throughput. With %d more entries in Redis, hits\n", hitEntries)
+	fmt.Fprintf(w, "there have %.2f of their throughput; over this data, hits in memory have %.2f of that over the small data.\n\n", r.ManyEntriesRatio, r.SizeRatio)
+	r.Cold.print(w)
 	printTargets(w, r.Targets)
 }
 
@@ -119,6 +121,9 @@ func measureHit(ctx context.Context, s settings) (_ report, err error) {
 		if err := m.encoding(ctx, out, encoding); err != nil {
 			return nil, err
 		}
+	}
+	if out.Cold, err = m.cold(ctx); err != nil {
+		return nil, err
 	}
 	if err := m.growth(ctx, out, s); err != nil {
 		return nil, err
@@ -379,5 +384,6 @@ func (r *hitReport) sum() {
 		atLeast("throughput of hits in memory to a bare handler", r.LocalHitRatio, 0.8),
 		atMost("p99 of hits to the bare handler's", r.P99Ratio, 2),
 		atLeast("throughput of texts to that of ids", r.FreeFormRatio, 0.7),
+		atMost("cold ms beyond the SQL, one at a time", r.Cold.Beyond, 2),
 	}
 }
