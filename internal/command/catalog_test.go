@@ -59,7 +59,7 @@ func TestDictionary_OverTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.wantAt("", "categories", "map[entries:[map[code:toys name:Games]] name:PRODUCT_CATEGORIES version:3]", read, nil)
-	a.wantAt("", "dictionary.version", 1, `{ dictionary(name: COUNTRIES) { version } }`, nil)
+	a.wantAt("", "dictionary.version", 1, `{ dictionary(name: LANGUAGES) { version } }`, nil)
 }
 
 func TestTop_IsForStrangersToo(t *testing.T) {
