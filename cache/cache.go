@@ -96,7 +96,8 @@ func New(o Options) *Cache {
 	return c
 }
 
-// Close stops background work and waits for it. Loads that have begun are given up.
+// Close stops background work and waits for it, for a WriteBudget at most. Loads that have begun are given up; what was made is
+// stored.
 func (c *Cache) Close() {
 	c.cancel()
 	c.work.Wait()
@@ -128,7 +129,7 @@ func (c *Cache) trip(queues []queue, budget time.Duration) bool {
 	if !c.Available() {
 		return false
 	}
-	bounded, cancel := context.WithTimeout(c.ctx, budget)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), budget) // also what Close waits for has its budget
 	defer cancel()
 	began := time.Now()
 	pipe := c.Redis.Pipeline()

@@ -298,8 +298,9 @@ func (r *Results) keep(name string, e entry, ttl time.Duration) *Result {
 	r.keepLocal(name, one)
 	raw := e.append(nil, name)
 	r.cache.Observer.Stored(r.Name, len(raw))
-	r.cache.work.Go(func() {
-		r.cache.pipe(r.cache.ctx, r.cache.WriteBudget, func(p pipeliner) { p.Set(r.cache.ctx, name, raw, ttl) })
+	r.cache.work.Go(func() { // Close waits for it: it was said to be kept
+		ctx := context.WithoutCancel(r.cache.ctx)
+		r.cache.pipe(ctx, r.cache.WriteBudget, func(p pipeliner) { p.Set(ctx, name, raw, ttl) })
 	})
 	return one
 }
