@@ -70,7 +70,7 @@ func (c *conn) run() {
 	c.mu.Lock()
 	c.handed = true
 	c.mu.Unlock()
-	if !c.front.hand(handed{conn: c}) {
+	if !c.front.hand(arrival{conn: c}) {
 		c.Close()
 	}
 }
@@ -220,7 +220,7 @@ func (c *conn) next(p []byte) (n int, err error) {
 // receive reads until there is a whole request in p, of which n bytes are there already, and returns its head and its
 // size. The head is nil if it is net/http's; its size is then 0 if that is not known.
 func (c *conn) receive(p []byte, n *int) (_ *head, size int, err error) {
-	var limit time.Time
+	var begun time.Time
 	for {
 		for ; c.blank > 0 && *n > 0 && (p[0] == '\r' || p[0] == '\n'); c.blank-- {
 			*n = copy(p, p[1:*n])
@@ -234,14 +234,10 @@ func (c *conn) receive(p []byte, n *int) (_ *head, size int, err error) {
 			case theirs:
 				return nil, size, nil
 			}
-			if limit.IsZero() { // the beginning of one: from here on the time runs
-				limit = time.Now().Add(c.front.server.ReadTimeout)
-				if size == 0 {
-					limit = time.Now().Add(c.front.server.ReadHeaderTimeout)
-				}
-				c.armed = time.Time{}
-				_ = c.Conn.SetReadDeadline(limit)
+			if begun.IsZero() {
+				begun = time.Now()
 			}
+			c.hurry(begun, size > 0)
 		}
 		m, err := c.Conn.Read(p[*n:])
 		*n += m
@@ -253,6 +249,16 @@ func (c *conn) receive(p []byte, n *int) (_ *head, size int, err error) {
 			return nil, 0, err
 		}
 	}
+}
+
+// hurry sets the time for the rest of a request that has begun.
+func (c *conn) hurry(begun time.Time, wholeHead bool) {
+	limit := c.front.server.ReadHeaderTimeout
+	if wholeHead {
+		limit = c.front.server.ReadTimeout
+	}
+	c.armed = time.Time{}
+	_ = c.Conn.SetReadDeadline(begun.Add(limit))
 }
 
 // arm moves the deadlines on. That is worth no more than a second's accuracy.
@@ -283,7 +289,7 @@ func (c *conn) handle(x *exchange) (ok bool) {
 			return
 		}
 		if value := recover(); value != http.ErrAbortHandler {
-			c.front.logger().Printf("http: panic serving %s: %v\n%s", c.remote, value, debug.Stack())
+			c.front.server.ErrorLog.Printf("http: panic serving %s: %v\n%s", c.remote, value, debug.Stack())
 		}
 	}()
 	c.front.server.Handler.ServeHTTP(&x.response, x.request)

@@ -3,7 +3,6 @@ package front
 import (
 	"bytes"
 	"context"
-	"io"
 	"net/http"
 	"net/url"
 	"sync"
@@ -39,8 +38,6 @@ func newExchange(c *conn, h *head, sent []byte) *exchange {
 	x.request = request.WithContext(&x.context)
 	return x
 }
-
-var _ io.ReadCloser = (*body)(nil)
 
 // requestContext ends when the request is answered, when the client leaves, or with the server. The connection is watched
 // from when somebody first asks to be told: an answer from a cache is quicker than that.

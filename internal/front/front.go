@@ -9,7 +9,6 @@ package front
 import (
 	"context"
 	"errors"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -23,10 +22,10 @@ type Front struct {
 	inner  net.Listener
 	path   string
 
-	base   context.Context
-	handed chan handed // connections on their way to net/http
-	closed chan struct{}
-	close  sync.Once
+	base     context.Context
+	arrivals chan arrival // at net/http
+	closed   chan struct{}
+	close    sync.Once
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{} // all that are open
@@ -36,19 +35,20 @@ type Front struct {
 	buffers sync.Pool // of *[]byte; connections that are idle hold none
 }
 
-// handed is what Accept returns.
-type handed struct {
+// arrival is what Accept returns.
+type arrival struct {
 	conn *conn
 	err  error
 }
 
 // New puts a Front before server, which must not have begun to serve: of those, Front takes over Handler, BaseContext,
 // ErrorLog and the timeouts, all of which must be set, and it sets ConnState. It answers POST and GET requests for path
-// itself: with Handler, like net/http, but with no answer begun before Handler has returned or written 64 KB.
+// itself: with Handler, like net/http, but with no answer begun before Handler has returned or written 64 KB. Handler may not
+// change a request's header: requests of a connection that repeat it share it.
 func New(inner net.Listener, server *http.Server, path string) *Front {
 	f := &Front{
 		server: server, inner: inner, path: path,
-		handed: make(chan handed), closed: make(chan struct{}), conns: make(map[*conn]struct{}),
+		arrivals: make(chan arrival), closed: make(chan struct{}), conns: make(map[*conn]struct{}),
 	}
 	server.RegisterOnShutdown(func() { f.stop((*conn).retire) }) // not before it has stopped to accept
 	server.ConnState = func(c net.Conn, state http.ConnState) { c.(*conn).idle.Store(state == http.StateIdle) }
@@ -107,7 +107,7 @@ func (f *Front) accept() {
 	for {
 		raw, err := f.inner.Accept()
 		if err != nil {
-			if !f.hand(handed{err: err}) || errors.Is(err, net.ErrClosed) {
+			if !f.hand(arrival{err: err}) || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			continue
@@ -121,9 +121,9 @@ func (f *Front) accept() {
 }
 
 // hand gives net/http a connection or an error, unless it takes no more.
-func (f *Front) hand(h handed) bool {
+func (f *Front) hand(a arrival) bool {
 	select {
-	case f.handed <- h:
+	case f.arrivals <- a:
 		return true
 	case <-f.closed:
 		return false
@@ -136,13 +136,6 @@ func (f *Front) forget(c *conn) {
 	f.mu.Unlock()
 }
 
-func (f *Front) logger() *log.Logger {
-	if f.server.ErrorLog != nil {
-		return f.server.ErrorLog
-	}
-	return log.Default()
-}
-
 // listener is what net/http sees: the connections with a request for it.
 type listener struct{ front *Front }
 
@@ -150,11 +143,11 @@ func (l listener) Addr() net.Addr { return l.front.inner.Addr() }
 
 func (l listener) Accept() (net.Conn, error) {
 	select {
-	case h := <-l.front.handed:
-		if h.err != nil {
-			return nil, h.err
+	case a := <-l.front.arrivals:
+		if a.err != nil {
+			return nil, a.err
 		}
-		return h.conn, nil
+		return a.conn, nil
 	case <-l.front.closed:
 		return nil, net.ErrClosed
 	}

