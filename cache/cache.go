@@ -96,8 +96,8 @@ func New(o Options) *Cache {
 	return c
 }
 
-// Close stops background work and waits for it, for a WriteBudget at most. Loads that have begun are given up; what was made is
-// stored.
+// Close stops background work and waits for it, for two WriteBudgets at most: loads that have begun are given up, and results
+// that were said to be kept are stored.
 func (c *Cache) Close() {
 	c.cancel()
 	c.work.Wait()

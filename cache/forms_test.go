@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -311,6 +312,34 @@ func TestCluster_SlotBetweenTwoNodes(t *testing.T) {
 	}
 	r.want(k, map[int]string{1: "one"}, 1)
 	r.wantLoads(2)
+}
+
+// What has no tags is not stored while its slot is between two nodes, and its lock is given back.
+func TestCluster_UntaggedBetweenTwoNodes(t *testing.T) {
+	t.Parallel()
+	g := testenv.Cluster(t, time.Minute)
+	r := onGroup(t, g)
+	r.cache.Lease = time.Minute
+	r.cache.ReadBudget, r.cache.WriteBudget = 20*time.Second, 20*time.Second
+	o := r.options()
+	o.Tags = nil
+	k := NewKind(r.cache, o)
+	r.write(1, "one")
+	entry := r.row(1)
+	slot := int(r.redis.ClusterKeySlot(t.Context(), entry).Val())
+	wantThere := func(when string, entries int64) {
+		t.Helper()
+		r.want(k, map[int]string{1: "one"}, 1)
+		got, err := r.redis.Exists(t.Context(), entry).Result()
+		locks, failed := r.redis.Exists(t.Context(), lockKey(entry)).Result()
+		if err := errors.Join(err, failed); err != nil || got != entries || locks != 0 {
+			t.Errorf("%s: got %d entries and %d locks, %v, want %d and none", when, got, locks, err, entries)
+		}
+	}
+	if err := g.MoveSlots(t.Context(), func() { wantThere("between two nodes", 0) }, slot); err != nil {
+		t.Fatal(err)
+	}
+	wantThere("after the move", 1)
 }
 
 // Sentinel promotes a replica when the primary is killed.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"freshet/internal/testenv"
 )
 
@@ -312,5 +314,36 @@ func BenchmarkResults(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		results.Get(b.Context(), "key")
+	}
+}
+
+// late is a client whose storing of a result begins when the cache closes.
+type late struct {
+	*rig
+	key string
+}
+
+func (l late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if args := cmds[0].Args(); args[0] == "set" && args[1] == l.key {
+			<-l.cache.ctx.Done()
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// A process that ends right after it has said that a result is kept has kept it.
+func TestResults_StoredWhenTheCacheCloses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k, results := r.kind(), r.results()
+	r.write(1, "one")
+	r.redis.AddHook(late{r, results.name("key")})
+	if kept, _ := results.Do(t.Context(), "key", r.reading(k, 1)); kept == nil {
+		t.Fatal("got no result, want it kept")
+	}
+	r.cache.Close()
+	if n, err := r.redis.Exists(t.Context(), results.name("key")).Result(); n != 1 || err != nil {
+		t.Errorf("in Redis afterwards: got %d, %v, want the result", n, err)
 	}
 }
