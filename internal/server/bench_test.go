@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"github.com/uptrace/bun"
 
 	"freshet/cache"
@@ -82,16 +80,7 @@ func benchmarked(b *testing.B) (*cache.Cache, Options) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	o, err := redis.ParseURL(testenv.SharedRedis(b))
-	if err != nil {
-		b.Fatal(err)
-	}
-	client := redis.NewClient(o)
-	log := cache.NewLog(nil)
-	log.Reset(cache.Position{Epoch: 1})
-	log.Grant(log.Position(), math.MaxInt64)
-	c := cache.New(cache.Options{Redis: client, Freshness: log, Observer: observer, Log: slog.New(slog.DiscardHandler)})
-	b.Cleanup(func() { c.Close(); client.Close() })
+	c := newCache(b, observer)
 	viewer := &models.Viewer{ID: 1}
 	return c, Options{
 		Addr: "127.0.0.1:0", Registry: registry, Log: slog.New(slog.DiscardHandler), Compiler: compilerOf(false),

@@ -2,18 +2,14 @@ package server
 
 import (
 	"context"
-	"math"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 
 	"freshet/cache"
 	"freshet/internal/opcache"
-	"freshet/internal/testenv"
 	"freshet/models"
 )
 
@@ -33,24 +29,12 @@ func (b bystander) Observe(ctx context.Context, batch cache.Batch) {
 // Of two who ask for a result at the same time one makes it, and the other is told that it waited.
 func TestInspected_WaitsForAnothersResult(t *testing.T) {
 	t.Parallel()
-	o, err := redis.ParseURL(testenv.SharedRedis(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.ContextTimeoutEnabled = true
-	client := redis.NewClient(o)
-	log := cache.NewLog(nil)
-	log.Reset(cache.Position{Epoch: 1})
-	log.Grant(log.Position(), math.MaxInt64)
 	metrics, err := NewCacheMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	observer := bystander{metrics, make(chan struct{}, 2)}
-	c := cache.New(cache.Options{
-		Redis: client, Freshness: log, Observer: observer, ReadBudget: 20 * time.Second, WriteBudget: 20 * time.Second,
-	})
-	t.Cleanup(func() { c.Close(); client.Close() })
+	c := newCache(t, observer)
 	making, finish := make(chan struct{}), make(chan struct{})
 	s := start(t, &resolvers{post: func(_ context.Context, id models.ID) (*models.Post, error) {
 		close(making)

@@ -3,20 +3,15 @@ package server
 import (
 	"context"
 	"fmt"
-	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"freshet/cache"
 	"freshet/internal/clientaddr"
 	"freshet/internal/opcache"
 	"freshet/internal/ratelimit"
-	"freshet/internal/testenv"
 	"freshet/models"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // slow is a limiter that pays off next to nothing while a test runs.
@@ -130,17 +125,7 @@ func TestLimits_CostOfExecution(t *testing.T) {
 // A result that is kept costs 1, whatever making it has cost.
 func TestLimits_KeptResultsAreCheap(t *testing.T) {
 	t.Parallel()
-	o, err := redis.ParseURL(testenv.SharedRedis(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.ContextTimeoutEnabled = true
-	client := redis.NewClient(o)
-	log := cache.NewLog(nil)
-	log.Reset(cache.Position{Epoch: 1})
-	log.Grant(log.Position(), math.MaxInt64)
-	c := cache.New(cache.Options{Redis: client, Freshness: log})
-	t.Cleanup(func() { c.Close(); client.Close() })
+	c := newCache(t, nil)
 	s := start(t, &resolvers{post: func(_ context.Context, id models.ID) (*models.Post, error) {
 		return &models.Post{ID: id}, nil
 	}}, func(o *Options) {
