@@ -121,9 +121,6 @@ func measureAggregate(ctx context.Context, r *rig.Rig, ask func() error, server 
 	for range aggregateTurns {
 		turn(&warm)
 	}
-	a.First = cold[0]
-	slices.Sort(cold)
-	slices.Sort(warm)
-	a.Cold, a.Worst, a.Warm = cold[len(cold)/2], cold[len(cold)-1], warm[len(warm)/2]
+	a.First, a.Cold, a.Worst, a.Warm = cold[0], median(cold), slices.Max(cold), median(warm)
 	return a, err
 }
