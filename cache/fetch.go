@@ -2,6 +2,7 @@ package cache
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,7 +17,10 @@ type fetch[K comparable, V any] struct {
 	early      bool // a refresh: what another has locked or refreshed already is left alone
 	strict     bool // for a read that waits little for others
 	explained  bool
-	todo       []K
+	todo       []K           // to be asked for their locks
+	won        []K           // whose locks are held, to be loaded
+	lost       []K           // whose locks others held
+	alone      []K           // whose locks can't be had
 	loadedAll  chan struct{} // closed when nothing is left to load, and only to store: the fields below are settled
 	values     map[K]V
 	until      time.Time // when the first of the values expires
@@ -30,44 +34,64 @@ type fetch[K comparable, V any] struct {
 	trips      []Statement   // of acquire, if explained
 }
 
-func newFetch[K comparable, V any](k *Kind[K, V], keys []K, names map[K]string) *fetch[K, V] {
-	return &fetch[K, V]{kind: k, names: names, token: newToken(), todo: keys, values: make(map[K]V, len(keys)), loadedAll: make(chan struct{})}
+func newFetch[K comparable, V any](k *Kind[K, V], names map[K]string) *fetch[K, V] {
+	return &fetch[K, V]{kind: k, names: names, token: newToken(), values: make(map[K]V), loadedAll: make(chan struct{})}
 }
+
+// want adds a key, of whose lock a look has told something or nothing.
+func (f *fetch[K, V]) want(key K, lock holding) {
+	switch lock {
+	case ours:
+		f.won = append(f.won, key)
+	case others:
+		f.lost = append(f.lost, key)
+	default:
+		f.todo = append(f.todo, key)
+	}
+}
+
+// wanted are the keys that were added.
+func (f *fetch[K, V]) wanted() []K { return slices.Concat(f.won, f.lost, f.todo) }
 
 func (f *fetch[K, V]) run() error {
 	const shortest, longest = time.Millisecond, 20 * time.Millisecond
-	const mostTries = 3 // of round trips that fail while Redis is in use
-	tries, pause := 0, shortest
+	pause := shortest
 	deadline := time.Now().Add(f.patience())
 	for {
-		won, lost, alone, ok := f.acquire()
-		if !ok && !f.early && !f.strict && tries < mostTries && f.kind.granted() && f.kind.cache.Available() {
-			tries++
-			continue
-		}
-		if !ok {
-			return f.giveUp()
-		}
-		f.todo = append(lost, alone...)
-		if len(won) > 0 {
-			if err := f.load(won, true); err != nil {
-				return err
-			}
-		}
-		if err := f.unlocked(alone); err != nil {
+		f.acquireAll()
+		if err := f.load(f.won, true); err != nil {
 			return err
 		}
-		if f.todo = lost; len(lost) == 0 || f.early {
+		if err := f.unlocked(f.alone); err != nil {
+			return err
+		}
+		if len(f.lost) == 0 || f.early {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return f.load(lost, false)
+			return f.load(f.lost, false)
 		}
-		if err := f.pause(pause, lost); err != nil {
+		if err := f.pause(pause, f.lost); err != nil {
 			return err
 		}
 		pause = min(2*pause, longest)
+		f.todo, f.won, f.lost, f.alone = f.lost, nil, nil, nil
 	}
+}
+
+// acquireAll asks for the locks of what is to be done. What Redis tells nothing of is read from the source, after some tries
+// if Redis is in use.
+func (f *fetch[K, V]) acquireAll() {
+	const tries = 3
+	for range tries {
+		if len(f.todo) == 0 || f.acquire() {
+			return
+		}
+		if f.early || f.strict || !f.kind.granted() || !f.kind.cache.Available() {
+			break
+		}
+	}
+	f.alone, f.todo = append(f.alone, f.todo...), nil
 }
 
 // pause waits about so long for those who load keys. Those of the first time include all of later ones.
@@ -94,19 +118,13 @@ func (f *fetch[K, V]) patience() time.Duration {
 	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))
 }
 
-// giveUp reads what is left from the source.
-func (f *fetch[K, V]) giveUp() error { return f.unlocked(f.todo) }
-
 // unlocked reads keys from the source whose locks can't be had. A round trip that seemed to fail may have taken some: they
 // are given back, or others would wait for them to lapse.
 func (f *fetch[K, V]) unlocked(keys []K) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	c, names := f.kind.cache, make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = f.names[key]
-	}
+	c, names := f.kind.cache, f.namesOf(keys)
 	c.work.Go(func() { c.release(c.ctx, f.token, names) })
 	if f.early {
 		return nil
@@ -114,16 +132,16 @@ func (f *fetch[K, V]) unlocked(keys []K) error {
 	return f.load(keys, false)
 }
 
-// acquire tries, in one round trip, to lock each key and then reads its entry: whoever held the lock before may have
-// just filled it. Entries found are kept, and their locks given back. Alone are keys of which nothing was heard, such as
-// those of one node of a cluster.
-func (f *fetch[K, V]) acquire() (won, lost, alone []K, ok bool) {
+// acquire tries, in one round trip, to lock each key to be done and then reads its entry: whoever held the lock before may
+// have just filled it. Entries found are kept, and their locks given back. Alone are keys of which nothing was heard, such as
+// those of one node of a cluster. It is false if Redis did not answer, and then changes nothing.
+func (f *fetch[K, V]) acquire() bool {
 	c := f.kind.cache
 	locks := make([]*redis.StatusCmd, len(f.todo))
 	entries := make([]*redis.StringCmd, len(f.todo))
 	f.roundTrips++
 	began := time.Now()
-	ok = c.pipe(c.ctx, c.ReadBudget, func(p pipeliner) {
+	ok := c.pipe(c.ctx, c.ReadBudget, func(p pipeliner) {
 		for i, key := range f.todo {
 			locks[i] = p.SetArgs(c.ctx, lockKey(f.names[key]), f.token, redis.SetArgs{Mode: "NX", Get: true, TTL: c.Lease})
 			entries[i] = p.Get(c.ctx, f.names[key])
@@ -133,7 +151,7 @@ func (f *fetch[K, V]) acquire() (won, lost, alone []K, ok bool) {
 		f.trips = append(f.trips, trip(began))
 	}
 	if !ok {
-		return nil, nil, nil, false
+		return false
 	}
 	var spare []string
 	for i, key := range f.todo {
@@ -144,15 +162,26 @@ func (f *fetch[K, V]) acquire() (won, lost, alone []K, ok bool) {
 			spare = append(spare, f.names[key])
 		case filled:
 		case held == ours:
-			won = append(won, key)
+			f.won = append(f.won, key)
 		case held == others:
-			lost = append(lost, key)
+			f.lost = append(f.lost, key)
 		default:
-			alone = append(alone, key)
+			f.alone = append(f.alone, key)
 		}
 	}
+	f.todo = nil
 	c.release(c.ctx, f.token, spare)
-	return won, lost, alone, true
+	return true
+}
+
+func (f *fetch[K, V]) namesOf(keys []K) []string { return namesOf(f.names, keys) }
+
+func namesOf[K comparable](all map[K]string, keys []K) []string {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = all[key]
+	}
+	return names
 }
 
 // take uses an entry that is there by now; a refresh takes only one that another has just refreshed.
@@ -186,11 +215,10 @@ func (f *fetch[K, V]) take(key K, reply *redis.StringCmd) bool {
 
 // load reads keys from the source, and stores them if their locks are held.
 func (f *fetch[K, V]) load(keys []K, locked bool) error {
-	k, c := f.kind, f.kind.cache
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = f.names[key]
+	if len(keys) == 0 {
+		return nil
 	}
+	k, c, names := f.kind, f.kind.cache, f.namesOf(keys)
 	var held *lease
 	if locked {
 		held = c.hold(c.ctx, f.token, names)
@@ -222,7 +250,7 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		if f.strict && (k.Tags == nil || done.granted) {
 			f.roundTrips++ // to store it, for which its reader waits
 		}
-		if len(f.todo) == 0 {
+		if len(f.lost)+len(f.alone) == 0 {
 			close(f.loadedAll)
 		}
 		held.end()
@@ -262,8 +290,8 @@ func (k *Kind[K, V]) refresh(keys []K, names map[K]string) {
 	if len(mine) == 0 {
 		return
 	}
-	f := newFetch(k, mine, names)
-	f.early = true
+	f := newFetch(k, names)
+	f.todo, f.early = mine, true
 	k.cache.work.Go(func() {
 		err := f.run()
 		k.flights.land(mine, err != nil)

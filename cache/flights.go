@@ -37,6 +37,26 @@ func (f *flights[K]) claim(keys []K) (mine, theirs []K, waits []*flight) {
 	return mine, theirs, waits
 }
 
+// leave gives up those of the keys that were claimed together which are not wanted any more, and ends their flight if none is.
+func (f *flights[K]) leave(claimed, wanted []K) {
+	if len(claimed) == len(wanted) {
+		return
+	}
+	if len(wanted) == 0 {
+		f.land(claimed, false)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	own := f.all[wanted[0]]
+	for _, key := range claimed {
+		delete(f.all, key)
+	}
+	for _, key := range wanted {
+		f.all[key] = own
+	}
+}
+
 // land ends the flight of keys that were claimed together.
 func (f *flights[K]) land(keys []K, failed bool) {
 	f.mu.Lock()

@@ -57,7 +57,7 @@ func TestOnEachForm(t *testing.T) {
 	for _, form := range []string{"sentinel", "cluster"} {
 		for name, test := range map[string]func(*testing.T){
 			"HitsMissesAndAbsences":           TestMany_HitsMissesAndAbsences,
-			"ColdCostsThreeRoundTrips":        TestMany_ColdCostsThreeRoundTripsAndOneLoad,
+			"ColdCostsTwoRoundTrips":          TestMany_ColdCostsTwoRoundTripsAndOneLoad,
 			"StaleByTag":                      TestMany_StaleByTag,
 			"LateFillIsStale":                 TestMany_LateFillIsStale,
 			"WithoutGrantLeavesRedisAlone":    TestMany_WithoutGrantLeavesRedisAlone,

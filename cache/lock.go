@@ -49,8 +49,27 @@ func newToken() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Each script acts only for the holder of the lock, whose token it is given.
 var (
+	// lookScript reads entries, and takes the locks of those that are not there, for its token, of the first ARGV[3]: KEYS are
+	// so many pairs of an entry and its lock, then entries alone. An entry is answered as it is; what came of a lock in an
+	// array: nil if it was free, or its holder's token; and 0 stands for an error, since one inside an array ends a
+	// connection of go-redis.
+	lookScript = redis.NewScript(`
+local function asked(...)
+  local reply = redis.pcall(...)
+  return type(reply) == 'table' and 0 or reply
+end
+local found, locks = {}, tonumber(ARGV[3])
+for i = 1, locks do
+  found[i] = asked('GET', KEYS[2 * i - 1]) or {asked('SET', KEYS[2 * i], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])}
+end
+for i = 2 * locks + 1, #KEYS do
+  found[#found + 1] = asked('GET', KEYS[i])
+end
+return found`)
+
+	// Each of the others acts only for the holder of the lock, whose token it is given.
+
 	// fillScript stores an entry and gives the lock back. A holder that has lost its lock stores nothing: another may
 	// have stored something newer.
 	fillScript = redis.NewScript(`
@@ -74,9 +93,9 @@ type call struct {
 
 // scripts runs a script several times in one round trip, or two where Redis does not know it yet. It returns what each run
 // was answered; nil if nothing was.
-func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call) []*redis.Cmd {
+func (c *Cache) scripts(ctx context.Context, budget time.Duration, script *redis.Script, calls []call) []*redis.Cmd {
 	replies := make([]*redis.Cmd, len(calls))
-	ok := c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+	ok := c.pipe(ctx, budget, func(p redis.Pipeliner) {
 		for i, one := range calls {
 			replies[i] = script.EvalSha(ctx, p, one.keys, one.args...)
 		}
@@ -89,7 +108,7 @@ func (c *Cache) scripts(ctx context.Context, script *redis.Script, calls []call)
 		unknown = unknown || redis.HasErrorPrefix(reply.Err(), "NOSCRIPT")
 	}
 	if unknown {
-		c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+		c.pipe(ctx, budget, func(p redis.Pipeliner) {
 			for i, one := range calls {
 				if redis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
 					replies[i] = script.Eval(ctx, p, one.keys, one.args...)
@@ -119,7 +138,7 @@ func (c *Cache) fill(ctx context.Context, token string, fills []filling) {
 	}
 	var refused []string
 	var apart []filling
-	for i, reply := range c.scripts(ctx, fillScript, calls) {
+	for i, reply := range c.scripts(ctx, c.WriteBudget, fillScript, calls) {
 		if err := reply.Err(); err == nil || !isReply(err) {
 			continue
 		} else if fills[i].tagged && redis.HasErrorPrefix(err, "TRYAGAIN") {
@@ -198,7 +217,7 @@ func (l *lease) renew(ctx context.Context, keys []string) {
 		for i, key := range keys {
 			calls[i] = call{[]string{lockKey(key)}, []any{l.token, l.cache.Lease.Milliseconds()}}
 		}
-		l.cache.scripts(ctx, renewScript, calls)
+		l.cache.scripts(ctx, l.cache.WriteBudget, renewScript, calls)
 	}
 }
 
@@ -211,5 +230,5 @@ func (c *Cache) release(ctx context.Context, token string, keys []string) {
 	for i, key := range keys {
 		calls[i] = call{[]string{lockKey(key)}, []any{token}}
 	}
-	c.scripts(ctx, releaseScript, calls)
+	c.scripts(ctx, c.WriteBudget, releaseScript, calls)
 }

@@ -2,7 +2,7 @@ package cache
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -98,18 +98,19 @@ func (r *read[K, V]) hit(key K, e *entry, value V, at look) {
 // stored is checked like any entry.
 func (r *read[K, V]) far(ctx context.Context) error {
 	const rounds = 4 // a key that is invalidated again and again is read from the source after that
-	for round := range rounds {
-		if len(r.left) == 0 {
-			return nil
-		}
-		if !r.lookup(ctx, round == 0) {
+	for round := 0; round < rounds && len(r.left) > 0 && r.reachable(round == 0); round++ {
+		mine, theirs, waits := r.kind.flights.claim(r.left)
+		f := newFetch(r.kind, r.names)
+		theirs, ok := r.lookup(ctx, f, mine, theirs, round == 0)
+		if !ok {
+			r.abandon(f, mine)
 			break
 		}
-		mine, theirs, waits := r.kind.flights.claim(r.left)
-		if len(mine) > 0 {
-			if err := r.fetch(ctx, mine); err != nil {
-				return err // what was not fetched is still left
-			}
+		wanted := f.wanted()
+		r.kind.flights.leave(mine, wanted)
+		r.left = slices.Concat(wanted, theirs)
+		if err := r.fetch(ctx, f, wanted); err != nil {
+			return err // what was not fetched is still left
 		}
 		r.left = theirs
 		if failed, err := r.await(ctx, waits); err != nil {
@@ -149,83 +150,94 @@ func (r *read[K, V]) waited(keys []K, took time.Duration) {
 	}
 }
 
-// lookup takes what Redis has of the keys left, in one round trip; false if Redis can't be asked or trusted.
-func (r *read[K, V]) lookup(ctx context.Context, first bool) bool {
-	forgets := r.kind.forgotten()
-	replies, ok := r.get(ctx, r.kind.granted())
-	if !ok {
-		if first {
-			r.batch.miss(unavailable, len(r.left))
-		}
-		why := unavailable
-		if !r.kind.granted() {
-			why = staleGrant
-		}
-		for _, key := range r.left {
-			r.why.miss(key, r.names[key], why, nil, nil)
-		}
-		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
-		return r.strict == nil && r.kind.granted() && r.kind.cache.Available()
+// reachable tells whether Redis may be asked, and notes why not.
+func (r *read[K, V]) reachable(first bool) bool {
+	why := unavailable
+	if granted := r.kind.granted(); !granted {
+		why = staleGrant
+	} else if r.kind.cache.Available() {
+		return true
 	}
-	left, at := r.left[:0], r.kind.cache.look()
-	for i, key := range r.left {
-		why := r.take(key, replies[i], forgets, at)
-		switch {
-		case why != "":
-			left = append(left, key)
-			if first {
-				r.batch.miss(why, 1)
-			}
-		case first:
-			r.batch.Hits++
-			r.why.forgive(r.names[key])
-		}
-	}
-	r.left = left
-	return true
+	r.unseen(why, first)
+	return false
 }
 
-// get asks Redis for the keys left.
-func (r *read[K, V]) get(ctx context.Context, allowed bool) ([]*redis.StringCmd, bool) {
-	if !allowed || !r.kind.cache.Available() {
-		return nil, false
+// unseen notes that Redis has told nothing of the keys left.
+func (r *read[K, V]) unseen(why Reason, first bool) {
+	if first {
+		r.batch.miss(unavailable, len(r.left))
 	}
-	left := r.left // which may be another when a round trip begins that this reader no longer waits for
-	replies := make([]*redis.StringCmd, len(left))
+	for _, key := range r.left {
+		r.why.miss(key, r.names[key], why, nil, nil)
+	}
+}
+
+// lookup takes what Redis has of the keys left, in one round trip, and returns what it lacks of theirs. What it lacks of mine
+// goes to f, with the locks that were had in the same trip. It is false if Redis can't be asked or trusted.
+func (r *read[K, V]) lookup(ctx context.Context, f *fetch[K, V], mine, theirs []K, first bool) (left []K, ok bool) {
+	forgets := r.kind.forgotten()
+	sights := r.see(ctx, f.token, mine, theirs)
+	if sights == nil {
+		r.unseen(unavailable, first)
+		f.todo = mine
+		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
+		return theirs, r.strict == nil && r.kind.granted() && r.kind.cache.Available()
+	}
+	at := r.kind.cache.look()
+	for i, key := range slices.Concat(mine, theirs) {
+		why := r.take(key, sights[i], forgets, at)
+		if first {
+			r.firstSight(key, why)
+		}
+		switch {
+		case why == "":
+		case i < len(mine):
+			f.want(key, sights[i].lock)
+		default:
+			left = append(left, key)
+		}
+	}
+	return left, true
+}
+
+// see is Cache.see, with a note of the round trip.
+func (r *read[K, V]) see(ctx context.Context, token string, mine, theirs []K) []sight {
 	r.batch.RoundTrips++
 	began := time.Now()
-	ok := r.kind.cache.pipe(ctx, r.kind.cache.ReadBudget, func(p pipeliner) {
-		for i, key := range left {
-			replies[i] = p.Get(ctx, r.names[key])
-		}
-	})
+	sights := r.kind.cache.see(ctx, token, namesOf(r.names, mine), namesOf(r.names, theirs))
 	if r.why != nil {
 		r.batch.Trips = append(r.batch.Trips, trip(began))
 	}
-	return replies, ok
+	return sights
 }
 
-// stored is what Redis has, or why there is nothing.
-func stored(reply *redis.StringCmd) ([]byte, Reason) {
-	raw, err := reply.Bytes()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return nil, absent
-	case err != nil:
-		return nil, unavailable
-	}
-	return raw, ""
-}
-
-// take uses what Redis replied for a key, or says why it can't.
-func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64, at look) Reason {
-	raw, why := stored(reply)
+func (r *read[K, V]) firstSight(key K, why Reason) {
 	if why != "" {
-		r.why.miss(key, r.names[key], why, nil, nil)
-		return why
+		r.batch.miss(why, 1)
+		return
 	}
-	r.batch.Bytes += len(raw)
-	e, why := r.kind.open(r.names[key], raw, at)
+	r.batch.Hits++
+	r.why.forgive(r.names[key])
+}
+
+// abandon gives up keys that were claimed, and locks that a round trip which seemed to fail may have taken.
+func (r *read[K, V]) abandon(f *fetch[K, V], mine []K) {
+	if len(mine) == 0 {
+		return
+	}
+	r.kind.flights.land(mine, true)
+	c, names := r.kind.cache, f.namesOf(mine)
+	c.work.Go(func() { c.release(c.ctx, f.token, names) })
+}
+
+// take uses what was seen of a key, or says why it can't.
+func (r *read[K, V]) take(key K, seen sight, forgets uint64, at look) Reason {
+	if seen.why != "" {
+		r.why.miss(key, r.names[key], seen.why, nil, nil)
+		return seen.why
+	}
+	r.batch.Bytes += len(seen.raw)
+	e, why := r.kind.open(r.names[key], seen.raw, at)
 	var value V
 	if why == "" {
 		value, why = r.kind.decode(&e)
@@ -236,59 +248,8 @@ func (r *read[K, V]) take(key K, reply *redis.StringCmd, forgets uint64, at look
 	}
 	r.why.hit(key, r.names[key], "redis", &e)
 	r.hit(key, &e, value, at)
-	r.kind.keepLocal(r.names[key], e, value, len(raw), forgets)
+	r.kind.keepLocal(r.names[key], e, value, len(seen.raw), forgets)
 	return ""
-}
-
-// rescue answers what is left, now that the source has failed, from entries that have expired or can't be proved fresh
-// any more. It reports whether it could for all of them.
-func (r *read[K, V]) rescue(ctx context.Context) bool {
-	r.notes.spoil()
-	left, at := r.left[:0], r.kind.cache.look()
-	for _, key := range r.left {
-		h, _, why := r.kind.near(r.names[key], at)
-		if h == nil || !r.kind.rescuable(&h.entry, why) {
-			left = append(left, key)
-			continue
-		}
-		if !h.absent {
-			r.found[key] = h.value.(V)
-		}
-		r.why.hit(key, r.names[key], "stale", &h.entry)
-		r.batch.Stale++
-	}
-	r.left = left
-	if len(left) == 0 {
-		return true
-	}
-	replies, ok := r.get(ctx, true)
-	for i, key := range left {
-		if !ok || !r.rescueOne(key, replies[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *read[K, V]) rescueOne(key K, reply *redis.StringCmd) bool {
-	raw, err := reply.Bytes()
-	if err != nil {
-		return false
-	}
-	e, why := r.kind.open(r.names[key], raw, r.kind.cache.look())
-	if !r.kind.rescuable(&e, why) {
-		return false
-	}
-	value, why := r.kind.decode(&e)
-	if why != "" {
-		return false
-	}
-	if !e.absent {
-		r.found[key] = value
-	}
-	r.why.hit(key, r.names[key], "stale", &e)
-	r.batch.Stale++
-	return true
 }
 
 // around reads what is left from the source and leaves Redis alone.
@@ -333,9 +294,11 @@ func (r *read[K, V]) keep(keys []K, values map[K]V, until time.Time, unproved bo
 
 // fetch has keys, which this read has claimed, brought in on a goroutine of their own, so that others who wait for them
 // get them even if ctx ends.
-func (r *read[K, V]) fetch(ctx context.Context, keys []K) error {
+func (r *read[K, V]) fetch(ctx context.Context, f *fetch[K, V], keys []K) error {
+	if len(keys) == 0 {
+		return nil
+	}
 	start := time.Now()
-	f := newFetch(r.kind, keys, r.names)
 	f.strict, f.explained = r.strict != nil, r.why != nil
 	done := make(chan error, 1)
 	r.kind.cache.work.Go(func() {

@@ -55,16 +55,11 @@ func (k *Kind[K, V]) served(ctx context.Context, key K) (e entry, found bool) {
 		}
 		return e, true
 	}
-	r := newRead(ctx, k, []K{key})
-	replies, ok := r.get(ctx, true)
-	if !ok {
+	seen := k.cache.see(ctx, "", nil, []string{name})
+	if len(seen) == 0 || seen[0].why != "" {
 		return e, false
 	}
-	raw, err := replies[0].Bytes()
-	if err != nil {
-		return e, false
-	}
-	e, why := k.open(name, raw, k.cache.look())
+	e, why := k.open(name, seen[0].raw, k.cache.look())
 	return e, why == ""
 }
 

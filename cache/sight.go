@@ -1,0 +1,130 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sight is what a look into Redis found under a name: an entry, or why there is none. Where there is none, lock says whose
+// the lock is by now, if it was asked for.
+type sight struct {
+	raw  []byte
+	why  Reason
+	lock holding
+}
+
+// see looks for entries in one round trip, and takes for token the locks of those of claimed that are not there: who finds
+// nothing can load at once. It returns sights of claimed, then of others; none if Redis did not answer, which may yet have
+// given locks.
+func (c *Cache) see(ctx context.Context, token string, claimed, others []string) []sight {
+	calls := c.looks(token, claimed, others)
+	replies := c.scripts(ctx, c.ReadBudget, lookScript, calls)
+	if replies == nil {
+		return nil
+	}
+	sights := make([]sight, len(claimed)+len(others))
+	var refused []int
+	each := 1
+	if len(calls) == 1 {
+		each = len(sights)
+	}
+	for i, reply := range replies {
+		found, err := reply.Slice()
+		for j := range each {
+			n := i*each + j
+			switch {
+			case err == nil && j < len(found):
+				sights[n] = sighted(found[j], token)
+			case isReply(err):
+				refused = append(refused, n)
+			default:
+				sights[n].why = unavailable
+			}
+		}
+	}
+	c.seeAlone(ctx, slices.Concat(claimed, others), refused, sights)
+	return sights
+}
+
+// looks are calls of lookScript: one, or one for each name where a script must keep to one slot.
+func (c *Cache) looks(token string, claimed, others []string) []call {
+	lease := c.Lease.Milliseconds()
+	if _, cluster := c.Redis.(*redis.ClusterClient); cluster {
+		calls := make([]call, 0, len(claimed)+len(others))
+		for _, name := range claimed {
+			calls = append(calls, call{[]string{name, lockKey(name)}, []any{token, lease, 1}})
+		}
+		for _, name := range others {
+			calls = append(calls, call{[]string{name}, []any{token, lease, 0}})
+		}
+		return calls
+	}
+	keys := make([]string, 0, 2*len(claimed)+len(others))
+	for _, name := range claimed {
+		keys = append(keys, name, lockKey(name))
+	}
+	return []call{{append(keys, others...), []any{token, lease, len(claimed)}}}
+}
+
+// sighted reads one of lookScript's answers.
+func sighted(answer any, token string) sight {
+	switch answer := answer.(type) {
+	case string:
+		return sight{raw: []byte(answer)}
+	case []any:
+		return sight{why: absent, lock: holderOf(answer, token)}
+	case nil:
+		return sight{why: absent}
+	}
+	return sight{why: unavailable}
+}
+
+func holderOf(answer []any, token string) holding {
+	if len(answer) != 1 {
+		return unknown
+	}
+	switch holder := answer[0].(type) {
+	case nil:
+		return ours
+	case string:
+		if holder == token {
+			return ours
+		}
+		return others
+	}
+	return unknown
+}
+
+// seeAlone looks for entries whose script was refused, as where a slot is between two nodes of a cluster: a single command is
+// redirected.
+func (c *Cache) seeAlone(ctx context.Context, names []string, refused []int, sights []sight) {
+	if len(refused) == 0 {
+		return
+	}
+	replies := make([]*redis.StringCmd, len(refused))
+	ok := c.pipe(ctx, c.ReadBudget, func(p pipeliner) {
+		for i, n := range refused {
+			replies[i] = p.Get(ctx, names[n])
+		}
+	})
+	for i, n := range refused {
+		if sights[n].why = unavailable; ok {
+			sights[n].raw, sights[n].why = stored(replies[i])
+		}
+	}
+}
+
+// stored is what Redis has, or why there is nothing.
+func stored(reply *redis.StringCmd) ([]byte, Reason) {
+	raw, err := reply.Bytes()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, absent
+	case err != nil:
+		return nil, unavailable
+	}
+	return raw, ""
+}
