@@ -27,6 +27,9 @@ type KindOptions[K comparable, V any] struct {
 	AbsentTTL time.Duration
 	// Grace is how long an entry that has expired may still be served, marked stale, if the source fails. Default 0.
 	Grace time.Duration
+	// Proved kinds fail with their source: nobody is answered from an entry that can't be proved fresh, such as who a token
+	// is of.
+	Proved bool
 	// Key names a key within the kind: "42", or "user:42:first=20". Text that comes from a user must be
 	// percent-encoded, colons included, or one viewer could name another's entry.
 	Key func(K) string

@@ -114,7 +114,7 @@ func (l look) checkExpiry(e *entry) Reason {
 // fails: what has expired, for the kind's grace, and what was fresh when contact with the log was lost. What the log has
 // made stale is never served.
 func (k *Kind[K, V]) rescuable(e *entry, why Reason) bool {
-	return (why == "" || why == expired || why == staleGrant) && k.cache.Now().Before(e.expires.Add(k.Grace))
+	return !k.Proved && (why == "" || why == expired || why == staleGrant) && k.cache.Now().Before(e.expires.Add(k.Grace))
 }
 
 // due tells whether a hit should have the entry refreshed before it expires. The probability rises towards the end, the

@@ -254,6 +254,34 @@ func TestRescue_ExpiredWithinGraceIsServedMarked(t *testing.T) {
 	}
 }
 
+func TestRescue_NotOfProvedKinds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	down := errors.New("the source is down")
+	failing := false
+	o := r.options()
+	o.Load = func(ctx context.Context, keys []int) (map[int]string, error) {
+		if failing {
+			return nil, down
+		}
+		return r.load(ctx, keys)
+	}
+	ordinary := NewKind(r.cache, o)
+	o.Name, o.Proved = "proved", true
+	proved := NewKind(r.cache, o)
+	r.write(1, "one")
+	r.want(ordinary, map[int]string{1: "one"}, 1)
+	r.want(proved, map[int]string{1: "one"}, 1)
+	settle(ordinary, 1)
+	settle(proved, 1)
+	failing = true
+	r.log.Revoke()
+	r.want(ordinary, map[int]string{1: "one"}, 1)
+	if got, err := proved.Many(t.Context(), []int{1}); !errors.Is(err, down) {
+		t.Errorf("without a grant: got %v, %v, want the source's error", got, err)
+	}
+}
+
 func TestKind_HitAllocatesLittle(t *testing.T) {
 	r := newRig(t, testenv.SharedRedis(t)).withLocal()
 	k := r.kind()

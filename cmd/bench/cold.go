@@ -30,6 +30,43 @@ func (r *coldRow) print(w io.Writer) {
 		fmt.Sprintf("one at a time\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f", r.Requests, r.P50, r.SQL, r.Beyond, r.NoWork, r.Statements, r.RoundTrips))
 }
 
+type coldReport struct {
+	Machine machine  `json:"machine"`
+	Cold    *coldRow `json:"cold"`
+	Targets []target `json:"targets"`
+}
+
+func (r *coldReport) print(w io.Writer) {
+	r.Machine.print(w)
+	r.Cold.print(w)
+	printTargets(w, r.Targets)
+}
+
+// measureCold is the last part of measureHit alone.
+func measureCold(ctx context.Context, s settings) (_ report, err error) {
+	r, err := rig.Open(ctx, s.rig)
+	if err != nil {
+		return nil, err
+	}
+	defer closing(ctx, r, &err)
+	viewers, err := r.Viewers(ctx, hitConnections)
+	if err != nil {
+		return nil, err
+	}
+	m := &hitRun{rig: r, client: newClient(), viewers: viewers}
+	defer m.client.close()
+	out := &coldReport{Machine: describe(ctx, r, s)}
+	if out.Cold, err = m.cold(ctx); err != nil {
+		return nil, err
+	}
+	out.Targets = []target{out.Cold.target()}
+	return out, nil
+}
+
+func (r *coldRow) target() target {
+	return atMost("cold ms beyond the SQL, one at a time", r.Beyond, 2)
+}
+
 // cold asks a server that has no memory, of a Redis that is emptied before each request.
 func (m *hitRun) cold(ctx context.Context) (*coldRow, error) {
 	server, err := m.rig.Start(ctx, "cold", "--memory", "-1", "--result-memory", "-1")

@@ -384,6 +384,6 @@ func (r *hitReport) sum() {
 		atLeast("throughput of hits in memory to a bare handler", r.LocalHitRatio, 0.8),
 		atMost("p99 of hits to the bare handler's", r.P99Ratio, 2),
 		atLeast("throughput of texts to that of ids", r.FreeFormRatio, 0.7),
-		atMost("cold ms beyond the SQL, one at a time", r.Cold.Beyond, 2),
+		r.Cold.target(),
 	}
 }

@@ -39,6 +39,7 @@ func measurements() []measurement {
 		{"costs", "what the change log costs writers and readers, beside runs without it", measureCosts, nil},
 		{"outage", "500 requests a second while Redis is away, and comes back", measureOutage, nil},
 		{"hit", "whole results from the cache, beside bare net/http handlers", measureHit, nil},
+		{"cold", "a page of the feed while nothing is cached, one request at a time; also part of hit", measureCold, nil},
 		{"herd", "500 requests at once for one cold key, on three servers", measureHerd, nil},
 		{"aggregates", "top lists and statistics with an empty cache and with a full one", measureAggregates, nil},
 		{"freshness", "whether anything stale is answered, one fault at a time", measureFreshness, freshnessFlags()},

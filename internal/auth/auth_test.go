@@ -127,8 +127,7 @@ func TestAuthenticate_FromTheCache(t *testing.T) {
 	}
 }
 
-// While the source is away and contact with the log is lost, a cached session is served to readers marked stale, and lets
-// nobody in.
+// While the source is away and contact with the log is lost, a cached session lets nobody in.
 func TestAuthenticate_NotByWhatCantBeProved(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -139,9 +138,6 @@ func TestAuthenticate_NotByWhatCantBeProved(t *testing.T) {
 	_, err = r.db.ExecContext(t.Context(), "ALTER TABLE sessions RENAME TO away")
 	r.noError(err)
 	r.changes.Revoke()
-	if _, found, err := r.store.Session.One(t.Context(), hashToken(token)); !found || err != nil {
-		t.Errorf("an ordinary read: got %v, %v, want the cached session", found, err)
-	}
 	if v, err := r.Authenticate(t.Context(), token); err == nil {
 		t.Errorf("Authenticate: got viewer %+v, want an error", v)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"freshet/cache"
 	"freshet/internal/jwt"
 	"freshet/internal/store"
 	"freshet/models"
@@ -35,7 +34,7 @@ func (a *Auth) holder(ctx context.Context, token string) (*models.Viewer, error)
 		return nil, &models.Error{Code: models.CodeUnauthenticated, Message: "The token is not valid, or not any more.", Err: err}
 	}
 	key := store.IdentityKey{Issuer: a.provider.Tokens.Issuer, Subject: claims.Subject}
-	identity, found, err := a.store.Identities.One(cache.Strict(ctx), key)
+	identity, found, err := a.store.Identities.One(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ func (k IdentityKey) String() string {
 func (s *Store) identityKinds(p map[string]policy.Effective) {
 	s.Identities = cache.NewKind(s.cache, cache.KindOptions[IdentityKey, *models.Identity]{
 		Name: kindIdentity, TTL: p[kindIdentity].TTL, Key: IdentityKey.String, Load: s.loadIdentities,
+		Proved:    true,            // as sessions are
 		AbsentTTL: 5 * time.Second, // a provider may have far more people than ever come here
 		Tags: func(key IdentityKey, _ *models.Identity, _ bool) []string {
 			return append(tags(p[kindIdentity]), "identity:"+key.String())

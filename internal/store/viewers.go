@@ -36,6 +36,7 @@ func (s *Store) viewerKinds(p map[string]policy.Effective) {
 	})
 	s.Session = cache.NewKind(s.cache, cache.KindOptions[TokenHash, *models.Session]{
 		Name: kindSession, TTL: p[kindSession].TTL, Key: TokenHash.String, Load: s.loadSession,
+		Proved:    true,            // a session that may have ended while contact with the log was lost lets nobody in
 		AbsentTTL: 5 * time.Second, // anyone can make up tokens: what is kept of them must not fill the cache
 		Tags: func(hash TokenHash, session *models.Session, found bool) []string {
 			all := append(tags(p[kindSession]), "session:"+hash.String())
