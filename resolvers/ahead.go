@@ -9,52 +9,47 @@ import (
 
 	"freshet/internal/auth"
 	"freshet/internal/store"
-	"freshet/models"
 )
 
-// Looking ahead: the resolver of a list knows its entries before their fields are resolved. It has what those fields
-// will ask for read in one batch of each kind, all at once, so that how many batches a list costs does not depend on how
-// the resolvers of its entries are scheduled. An error is left for the field that asks again.
+// Looking ahead: the resolver of a list knows what its entries are before it has them. It has what their fields will ask for
+// read in one batch of each kind, all at the same time as the entries themselves, so that a list costs one turn, and how many
+// batches it costs does not depend on how the resolvers of its entries are scheduled. An error is left for the field that
+// asks again.
 
-func (l *loaders) postsAhead(ctx context.Context, posts []*models.Post) {
+func (l *loaders) postsAhead(ctx context.Context, page *store.Page, work *sync.WaitGroup) {
 	fields := nodeFields(ctx, "PostEdge", "Post")
-	var work sync.WaitGroup
-	defer work.Wait()
 	if slices.Contains(fields, "author") {
-		work.Go(func() { l.profile.loadAll(ctx, each(posts, func(p *models.Post) models.ID { return p.AuthorID })) })
+		work.Go(func() { l.profile.loadAll(ctx, page.By) })
 	}
 	if slices.Contains(fields, "counts") {
-		work.Go(func() { l.postCounts.loadAll(ctx, each(posts, func(p *models.Post) models.ID { return p.ID })) })
+		work.Go(func() { l.postCounts.loadAll(ctx, page.IDs()) })
 	}
-	if v := auth.Viewer(ctx); v != nil && slices.Contains(fields, "viewerHasLiked") {
-		work.Go(func() {
-			l.liked.loadAll(ctx, each(posts, func(p *models.Post) store.Pair { return store.Pair{Viewer: v.ID, Of: p.ID} }))
-		})
+	if slices.Contains(fields, "viewerHasLiked") {
+		work.Go(func() { l.liked.loadAll(ctx, pairs(ctx, page)) })
 	}
 }
 
-func (l *loaders) profilesAhead(ctx context.Context, profiles []*models.Profile) {
+func (l *loaders) profilesAhead(ctx context.Context, page *store.Page, work *sync.WaitGroup) {
 	fields := nodeFields(ctx, "ProfileEdge", "Profile")
-	var work sync.WaitGroup
-	defer work.Wait()
 	if slices.Contains(fields, "counts") {
-		work.Go(func() {
-			l.profileCounts.loadAll(ctx, each(profiles, func(p *models.Profile) models.ID { return p.ID }))
-		})
+		work.Go(func() { l.profileCounts.loadAll(ctx, page.IDs()) })
 	}
-	if v := auth.Viewer(ctx); v != nil && slices.Contains(fields, "viewerFollows") {
-		work.Go(func() {
-			l.follows.loadAll(ctx, each(profiles, func(p *models.Profile) store.Pair { return store.Pair{Viewer: v.ID, Of: p.ID} }))
-		})
+	if slices.Contains(fields, "viewerFollows") {
+		work.Go(func() { l.follows.loadAll(ctx, pairs(ctx, page)) })
 	}
 }
 
-func each[T any, K any](nodes []*T, key func(*T) K) []K {
-	keys := make([]K, len(nodes))
-	for i, node := range nodes {
-		keys[i] = key(node)
+// pairs are of the viewer and each entry; none without a viewer.
+func pairs(ctx context.Context, page *store.Page) []store.Pair {
+	v := auth.Viewer(ctx)
+	if v == nil {
+		return nil
 	}
-	return keys
+	all := make([]store.Pair, len(page.Spots))
+	for i, spot := range page.Spots {
+		all[i] = store.Pair{Viewer: v.ID, Of: spot.ID}
+	}
+	return all
 }
 
 // nodeFields are the names of the fields that the operation asks of the nodes of the connection being resolved.

@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"sync"
 
 	"freshet/internal/auth"
 	"freshet/internal/store"
@@ -20,7 +21,7 @@ func (queries) Products(
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, page, l.product, func([]*models.Product) {}, after != nil)
+	return connect(ctx, page, l.product, func(context.Context, *store.Page, *sync.WaitGroup) {}, after != nil)
 }
 
 func (queries) Product(ctx context.Context, id models.ID) (*models.Product, error) {

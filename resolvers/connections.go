@@ -2,16 +2,23 @@ package resolvers
 
 import (
 	"context"
+	"sync"
 
 	"freshet/internal/store"
 	"freshet/models"
 )
 
+// lookahead has read what the fields of a page's entries will ask for.
+type lookahead func(ctx context.Context, page *store.Page, work *sync.WaitGroup)
+
 // connect makes a connection of a page. An entry that was deleted after the page was cached is left out.
 func connect[T any](
-	ctx context.Context, page *store.Page, nodes loader[models.ID, *T], ahead func([]*T), continued bool,
+	ctx context.Context, page *store.Page, nodes loader[models.ID, *T], ahead lookahead, continued bool,
 ) (*models.Connection[T], error) {
+	var work sync.WaitGroup
+	ahead(ctx, page, &work)
 	found, err := nodes.loadAll(ctx, page.IDs())
+	work.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -29,18 +36,17 @@ func connect[T any](
 		first, last := page.Cursor(page.Spots[0]), page.Cursor(page.Spots[n-1])
 		c.PageInfo.StartCursor, c.PageInfo.EndCursor = &first, &last
 	}
-	ahead(c.Nodes())
 	return c, nil
 }
 
 func (l *loaders) connectPosts(ctx context.Context, page *store.Page, continued bool) (*models.PostConnection, error) {
-	return connect(ctx, page, l.post, func(posts []*models.Post) { l.postsAhead(ctx, posts) }, continued)
+	return connect(ctx, page, l.post, l.postsAhead, continued)
 }
 
 func (l *loaders) connectProfiles(
 	ctx context.Context, page *store.Page, continued bool,
 ) (*models.ProfileConnection, error) {
-	return connect(ctx, page, l.profile, func(profiles []*models.Profile) { l.profilesAhead(ctx, profiles) }, continued)
+	return connect(ctx, page, l.profile, l.profilesAhead, continued)
 }
 
 // listPage loads a page of one of a profile's lists.

@@ -168,6 +168,7 @@ func (s *Store) loadFeeds(ctx context.Context, keys []FeedKey) (_ map[FeedKey]*P
 func feedPage(rows []feedRow, n int, key FeedKey) *Page {
 	var own []spotRow
 	var page Page
+	by := make(map[models.ID]models.ID, key.First) // by post
 	for _, row := range rows {
 		if row.N != n {
 			continue
@@ -177,6 +178,7 @@ func feedPage(rows []feedRow, n int, key FeedKey) *Page {
 			continue // an empty page: nothing but its authors
 		}
 		own = append(own, row.spotRow)
+		by[row.ID] = row.AuthorID
 		if key.Order == models.FeedOrderTop {
 			page.Newest = Spot{Rank: row.NewestAt.UnixMicro(), ID: row.NewestID}
 		}
@@ -189,6 +191,11 @@ func feedPage(rows []feedRow, n int, key FeedKey) *Page {
 	page.List = key.fingerprint()
 	chosen := newPage(own, n, key.First, rank)
 	page.Spots, page.More = chosen.Spots, chosen.More
+	for _, spot := range page.Spots {
+		page.By = append(page.By, by[spot.ID])
+	}
+	slices.Sort(page.By)
+	page.By = slices.Compact(page.By)
 	return &page
 }
 

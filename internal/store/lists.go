@@ -26,6 +26,8 @@ type Page struct {
 	Newest Spot `cbor:"4,keyasint"`
 	// Authors are whose posts a feed page was chosen from, up to maxAuthors of them, for its tags.
 	Authors []models.ID `cbor:"5,keyasint,omitempty"`
+	// By are the authors of the posts that the page lists, each once; nil for a page of profiles.
+	By []models.ID `cbor:"6,keyasint,omitempty"`
 }
 
 // IDs are what the page lists, in order.
@@ -148,6 +150,9 @@ func (s *Store) loadLists(ctx context.Context, keys []ListKey) (_ map[ListKey]*P
 	for i, key := range keys {
 		pages[key] = newPage(rows, i, key.First, func(r spotRow) int64 { return r.At.UnixMicro() })
 		pages[key].List = key.fingerprint()
+		if key.List == AuthorPosts {
+			pages[key].By = []models.ID{key.Of}
+		}
 	}
 	return pages, nil
 }
