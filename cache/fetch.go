@@ -221,7 +221,7 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 	k, c, names := f.kind, f.kind.cache, f.namesOf(keys)
 	var held *lease
 	if locked {
-		held = c.hold(c.ctx, f.token, names)
+		held = c.hold(f.token, names)
 	}
 	ctx := c.ctx
 	if f.explained {

@@ -57,7 +57,13 @@ func (p *panicError) Error() string { return fmt.Sprintf("loader panicked: %v\n%
 // do reads the keys, perhaps together with those of others, in a load that begins after this call, and returns how many
 // of them nobody else had asked that load for. The load goes on for the others if ctx ends.
 func (l *loads[K, V]) do(ctx context.Context, keys []K) (batch *load[K, V], own int, err error) {
-	batch, own = l.join(keys, explains(ctx))
+	batch, own, free := l.join(keys, explains(ctx))
+	switch {
+	case free && ctx.Done() == l.ctx.Done(): // a caller that may wait as long as the load itself
+		l.runNext()
+	case free:
+		l.work.Go(l.drain)
+	}
 	batch, err = l.wait(ctx, batch)
 	var panicked *panicError
 	if errors.As(err, &panicked) && batch.callers > 1 && ctx.Err() == nil {
@@ -79,7 +85,8 @@ func (l *loads[K, V]) wait(ctx context.Context, batch *load[K, V]) (*load[K, V],
 	}
 }
 
-func (l *loads[K, V]) join(keys []K, explained bool) (batch *load[K, V], own int) {
+// join adds keys to a load that has not begun; free says that the caller must have it begun.
+func (l *loads[K, V]) join(keys []K, explained bool) (batch *load[K, V], own int, free bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.queue); n == 0 || len(l.queue[n-1].keys)+len(keys) > l.most {
@@ -88,11 +95,10 @@ func (l *loads[K, V]) join(keys []K, explained bool) (batch *load[K, V], own int
 	batch = l.queue[len(l.queue)-1]
 	own = batch.add(keys)
 	batch.explained = batch.explained || explained
-	if l.running < l.limit {
+	if free = l.running < l.limit; free {
 		l.running++
-		l.work.Go(l.drain)
 	}
-	return batch, own
+	return batch, own, free
 }
 
 func (l *loads[K, V]) newLoad() *load[K, V] {
@@ -110,18 +116,37 @@ func (b *load[K, V]) add(keys []K) (own int) {
 
 // drain runs what is queued, one load after the other, until nothing is.
 func (l *loads[K, V]) drain() {
-	for {
-		l.mu.Lock()
-		if len(l.queue) == 0 {
-			l.running--
-			l.mu.Unlock()
-			return
-		}
-		batch := l.queue[0]
-		l.queue = l.queue[1:]
-		l.mu.Unlock()
+	for batch := l.next(); batch != nil; batch = l.next() {
 		l.run(batch)
 	}
+}
+
+// runNext runs one load, and leaves what is queued by then to a goroutine.
+func (l *loads[K, V]) runNext() {
+	batch := l.next()
+	if batch == nil {
+		return
+	}
+	l.run(batch)
+	if batch = l.next(); batch != nil {
+		l.work.Go(func() {
+			l.run(batch)
+			l.drain()
+		})
+	}
+}
+
+// next is what is to be run now; nil ends the caller's turn.
+func (l *loads[K, V]) next() *load[K, V] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		l.running--
+		return nil
+	}
+	batch := l.queue[0]
+	l.queue = l.queue[1:]
+	return batch
 }
 
 func (l *loads[K, V]) run(b *load[K, V]) {

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -70,13 +72,16 @@ return found`)
 
 	// Each of the others acts only for the holder of the lock, whose token it is given.
 
-	// fillScript stores an entry and gives the lock back. A holder that has lost its lock stores nothing: another may
-	// have stored something newer.
+	// fillScript stores entries and gives their locks back, also where Redis refuses to store. KEYS are pairs of an entry and
+	// its lock, ARGV the token, then for each an entry's bytes and its TTL in ms. A holder that has lost its lock stores
+	// nothing: another may have stored something newer.
 	fillScript = redis.NewScript(`
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('DEL', KEYS[2])
-return 1`)
+for i = 1, #KEYS, 2 do
+  if redis.call('GET', KEYS[i + 1]) == ARGV[1] then
+    redis.pcall('SET', KEYS[i], ARGV[i + 1], 'PX', ARGV[i + 2])
+    redis.pcall('DEL', KEYS[i + 1])
+  end
+end`)
 	releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`)
@@ -127,27 +132,43 @@ type filling struct {
 	tagged bool // readers see by its tags whether it is too old
 }
 
-// fill stores entries whose locks token holds, and gives the locks back, also where Redis refuses to store.
+// fill stores entries whose locks token holds, and gives the locks back.
 func (c *Cache) fill(ctx context.Context, token string, fills []filling) {
 	if len(fills) == 0 {
 		return
 	}
-	calls := make([]call, len(fills))
-	for i, f := range fills {
-		calls[i] = call{[]string{f.name, lockKey(f.name)}, []any{token, f.raw, f.ttl.Milliseconds()}}
+	groups := slices.Collect(slices.Chunk(fills, c.together(len(fills))))
+	calls := make([]call, len(groups))
+	for i, group := range groups {
+		calls[i].args = []any{token}
+		for _, f := range group {
+			calls[i].keys = append(calls[i].keys, f.name, lockKey(f.name))
+			calls[i].args = append(calls[i].args, f.raw, f.ttl.Milliseconds())
+		}
 	}
 	var refused []string
 	var apart []filling
 	for i, reply := range c.scripts(ctx, c.WriteBudget, fillScript, calls) {
-		if err := reply.Err(); err == nil || !isReply(err) {
+		err := reply.Err()
+		if errors.Is(err, redis.Nil) || !isReply(err) {
 			continue
-		} else if fills[i].tagged && redis.HasErrorPrefix(err, "TRYAGAIN") {
-			apart = append(apart, fills[i])
 		}
-		refused = append(refused, fills[i].name)
+		for _, f := range groups[i] {
+			if refused = append(refused, f.name); f.tagged && redis.HasErrorPrefix(err, "TRYAGAIN") {
+				apart = append(apart, f)
+			}
+		}
 	}
 	c.fillApart(ctx, token, apart)
 	c.release(ctx, token, refused)
+}
+
+// together is how many keys of n one script may reach: those of a cluster keep to one slot.
+func (c *Cache) together(n int) int {
+	if _, cluster := c.Redis.(*redis.ClusterClient); cluster {
+		return 1
+	}
+	return max(n, 1)
 }
 
 // fillApart stores entries of a slot that is between two nodes of a cluster. No script can reach both the entry and its lock
@@ -180,45 +201,44 @@ func (c *Cache) fillApart(ctx context.Context, token string, fills []filling) {
 	})
 }
 
-// lease holds locks under one token until release or fill gives them back; those of a process that dies lapse.
+// lease keeps locks alive, which a token has taken, until end; those of a process that dies lapse.
 type lease struct {
 	cache *Cache
 	token string
-	stop  chan struct{}
-	ended chan struct{}
+	keys  []string
+	mu    sync.Mutex // held while they are renewed
+	timer *time.Timer
+	over  bool
 }
 
-// hold keeps the locks of keys, which token has taken, alive until end is called.
-func (c *Cache) hold(ctx context.Context, token string, keys []string) *lease {
-	l := &lease{cache: c, token: token, stop: make(chan struct{}), ended: make(chan struct{})}
-	go l.renew(ctx, keys)
+func (c *Cache) hold(token string, keys []string) *lease {
+	l := &lease{cache: c, token: token, keys: keys}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = time.AfterFunc(c.Lease/3, l.renew) // of most loads it never comes: they cost no goroutine
 	return l
 }
 
 // end stops renewing, and waits for it: nothing touches the locks after.
 func (l *lease) end() {
-	close(l.stop)
-	<-l.ended
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	l.timer.Stop()
 }
 
-func (l *lease) renew(ctx context.Context, keys []string) {
-	defer close(l.ended)
-	tick := time.NewTicker(l.cache.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.stop:
-			return
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		calls := make([]call, len(keys))
-		for i, key := range keys {
-			calls[i] = call{[]string{lockKey(key)}, []any{l.token, l.cache.Lease.Milliseconds()}}
-		}
-		l.cache.scripts(ctx, l.cache.WriteBudget, renewScript, calls)
+func (l *lease) renew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over || l.cache.ctx.Err() != nil {
+		return
 	}
+	calls := make([]call, len(l.keys))
+	for i, key := range l.keys {
+		calls[i] = call{[]string{lockKey(key)}, []any{l.token, l.cache.Lease.Milliseconds()}}
+	}
+	l.cache.scripts(l.cache.ctx, l.cache.WriteBudget, renewScript, calls)
+	l.timer.Reset(l.cache.Lease / 3)
 }
 
 // release gives locks back without storing anything.

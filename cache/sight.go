@@ -27,10 +27,7 @@ func (c *Cache) see(ctx context.Context, token string, claimed, others []string)
 	}
 	sights := make([]sight, len(claimed)+len(others))
 	var refused []int
-	each := 1
-	if len(calls) == 1 {
-		each = len(sights)
-	}
+	each := c.together(len(sights))
 	for i, reply := range replies {
 		found, err := reply.Slice()
 		for j := range each {
@@ -52,7 +49,7 @@ func (c *Cache) see(ctx context.Context, token string, claimed, others []string)
 // looks are calls of lookScript: one, or one for each name where a script must keep to one slot.
 func (c *Cache) looks(token string, claimed, others []string) []call {
 	lease := c.Lease.Milliseconds()
-	if _, cluster := c.Redis.(*redis.ClusterClient); cluster {
+	if n := len(claimed) + len(others); c.together(n) < n {
 		calls := make([]call, 0, len(claimed)+len(others))
 		for _, name := range claimed {
 			calls = append(calls, call{[]string{name, lockKey(name)}, []any{token, lease, 1}})
