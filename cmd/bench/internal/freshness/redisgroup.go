@@ -149,6 +149,28 @@ func roleOf(reply []any, err error) (role, error) {
 	return role{of: net.JoinHostPort(host, port), inStep: reply[3] == "connected"}, nil
 }
 
+// copied waits until each replica of a primary has a key. All servers of a cluster answer KEYS of what they have themselves.
+func (g *group) copied(ctx context.Context, primary *devenv.Redis, key string) error {
+	return until(ctx, 10*time.Second, "each replica has "+key, func() (bool, error) {
+		replicas := 0
+		for _, server := range g.Nodes {
+			one, err := g.role(ctx, server)
+			if err != nil {
+				return false, err
+			}
+			if one.of != primary.Addr {
+				continue
+			}
+			has, err := g.nodes[server].Keys(ctx, key).Result()
+			if err != nil || len(has) == 0 || !one.inStep {
+				return false, err
+			}
+			replicas++
+		}
+		return replicas > 0, nil
+	})
+}
+
 // rejoined waits until a server that was primary follows the one in its place.
 func (g *group) rejoined(ctx context.Context, old, now *devenv.Redis) error {
 	return until(ctx, 60*time.Second, "the old primary is a replica of the new", func() (bool, error) {
