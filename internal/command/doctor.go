@@ -47,6 +47,10 @@ func Doctor(ctx context.Context, o DoctorOptions) error {
 		return err
 	}
 	defer d.Redis.Close()
+	if d.Sentinels, err = redisconn.OpenSentinels(o.RedisURL); err != nil {
+		return err
+	}
+	defer d.Sentinels.Close()
 	if d.DB, err = store.Open(o.DatabaseURL, conns); err != nil {
 		return err
 	}

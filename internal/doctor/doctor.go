@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/uptrace/bun"
+
+	"freshet/internal/redisconn"
 )
 
 // Level says how bad a finding is.
@@ -35,6 +37,8 @@ type Deployment struct {
 	// LogDB leads to the same database past a pooler, for the change log; nil: DB does.
 	LogDB *bun.DB
 	Redis redis.UniversalClient
+	// Sentinels are those that Redis is found by; nil or empty: none.
+	Sentinels *redisconn.Sentinels
 }
 
 // Examine looks at PostgreSQL and Redis, and changes nothing. It takes a few round trips, and a second more if there are
@@ -42,7 +46,11 @@ type Deployment struct {
 func Examine(ctx context.Context, d Deployment) []Finding {
 	e := &examination{}
 	e.postgres(ctx, d)
-	e.redis(ctx, d.Redis)
+	watched := d.Sentinels != nil && len(d.Sentinels.Clients) > 0
+	e.redis(ctx, d.Redis, watched)
+	if watched {
+		e.sentinels(ctx, d.Sentinels)
+	}
 	return e.found
 }
 

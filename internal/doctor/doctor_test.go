@@ -39,6 +39,16 @@ func openRedis(t *testing.T, url string) redis.UniversalClient {
 	return client
 }
 
+func openSentinels(t *testing.T, url string) *redisconn.Sentinels {
+	t.Helper()
+	s, err := redisconn.OpenSentinels(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
 func run(t *testing.T, db *bun.DB, statements ...string) {
 	t.Helper()
 	for _, statement := range statements {
@@ -86,7 +96,7 @@ func TestExamine_HealthyButForASequencer(t *testing.T) {
 	t.Parallel()
 	db := openDatabase(t, testenv.Database(t))
 	for _, url := range []string{testenv.SharedRedis(t), testenv.SharedCluster(t).URL, testenv.SharedSentinel(t).URL} {
-		want(t, Examine(t.Context(), Deployment{DB: db, Redis: openRedis(t, url)}), noSequencer(nil))
+		want(t, Examine(t.Context(), Deployment{DB: db, Redis: openRedis(t, url), Sentinels: openSentinels(t, url)}), noSequencer(nil))
 	}
 }
 

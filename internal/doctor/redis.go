@@ -14,14 +14,15 @@ import (
 
 const oldestRedis = 7
 
-func (e *examination) redis(ctx context.Context, client redis.UniversalClient) {
+// redis looks at a single server, the primary that Sentinel watches, or those of a cluster.
+func (e *examination) redis(ctx context.Context, client redis.UniversalClient, watched bool) {
 	_, cluster := client.(*redis.ClusterClient)
 	seen := 0
 	var state map[string]string // the worst that a node sees
 	err := redisconn.Masters(ctx, client, func(ctx context.Context, node *redis.Client) error {
 		seen++
 		name := fmt.Sprintf("redis %d", seen)
-		if err := e.redisNode(ctx, node, name, cluster); err != nil && !cluster {
+		if err := e.redisNode(ctx, node, name, cluster || watched); err != nil && !cluster {
 			return err
 		} else if err != nil { // the others have more to tell
 			e.add(Away, name, fmt.Sprintf("%s can't be asked: %v", node.Options().Addr, err),
@@ -41,8 +42,8 @@ func (e *examination) redis(ctx context.Context, client redis.UniversalClient) {
 	}
 }
 
-// redisNode looks at one server that owns keys.
-func (e *examination) redisNode(ctx context.Context, node *redis.Client, name string, cluster bool) error {
+// redisNode looks at one server that owns keys, and whether one that is to be replaced when it dies can be.
+func (e *examination) redisNode(ctx context.Context, node *redis.Client, name string, replaced bool) error {
 	before := time.Now()
 	now, err := node.Time(ctx).Result()
 	if err != nil {
@@ -63,7 +64,7 @@ func (e *examination) redisNode(ctx context.Context, node *redis.Client, name st
 	e.judge(policy != "allkeys-lru" && policy != "allkeys-lfu", Mend, name+" maxmemory-policy", policy,
 		"set maxmemory-policy allkeys-lru (or allkeys-lfu): a full Redis must make room, not refuse writes")
 	e.persistence(ctx, node, name, info)
-	e.role(name, info, cluster)
+	e.role(name, info, replaced)
 	return nil
 }
 
@@ -74,13 +75,13 @@ func (e *examination) persistence(ctx context.Context, node *redis.Client, name 
 		`set save "" and appendonly no: what a cache has lost it loads again, and forks and fsyncs make it slow`)
 }
 
-func (e *examination) role(name string, info map[string]string, cluster bool) {
+func (e *examination) role(name string, info map[string]string, replaced bool) {
 	if info["role"] != "master" {
 		e.add(Mend, name+" role", info["role"], "REDIS_URL must lead to the primary; use redis+sentinel:// or redis+cluster:// to have it found")
 		return
 	}
-	e.judge(cluster && info["connected_slaves"] == "0", Warning, name+" role", "primary with "+info["connected_slaves"]+" replicas",
-		"start its replica again, or give it one: nothing takes over its slots when it dies")
+	e.judge(replaced && info["connected_slaves"] == "0", Warning, name+" role", "primary with "+info["connected_slaves"]+" replicas",
+		"start its replica again, or give it one: nothing takes its place when it dies")
 	offset, _ := strconv.ParseInt(info["master_repl_offset"], 10, 64)
 	for i := 0; ; i++ {
 		replica, ok := info["slave"+strconv.Itoa(i)]

@@ -3,9 +3,11 @@ package doctor
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -125,6 +127,36 @@ func unwell(found []Finding) (all []Finding) {
 		}
 	}
 	return all
+}
+
+// A primary with Sentinel loses its replicas, then a Sentinel, then one of the others forgets that, then all are gone but that.
+func TestExamine_SeesFaultsOfSentinel(t *testing.T) {
+	t.Parallel()
+	g := testenv.Sentinel(t, 2*time.Second)
+	d := Deployment{DB: openDatabase(t, testenv.Database(t)), Redis: openRedis(t, g.URL), Sentinels: openSentinels(t, g.URL)}
+	wanted := noSequencer(nil)
+	// exactly looks for all that is in wanted, and nothing else.
+	exactly := func(check string, x expected) {
+		t.Helper()
+		wanted[check] = x
+		var found []Finding
+		eventually(t, check+" "+x.seen, func() bool {
+			found = Examine(t.Context(), d)
+			bad := unwell(found)
+			return len(bad) == len(wanted) && !slices.ContainsFunc(bad, func(f Finding) bool { return !wanted[f.Check].is(f) })
+		})
+		want(t, found, maps.Clone(wanted))
+	}
+	g.Nodes[1].Kill()
+	g.Nodes[2].Kill()
+	exactly("redis 1 role", expected{Warning, "primary with 0 replicas", "start its replica again"})
+	g.Sentinels[2].Kill()
+	exactly("redis sentinel 3", expected{Away, g.Sentinels[2].Addr, "start it again"})
+	must(t, d.Sentinels.Clients[0].Reset(t.Context(), d.Sentinels.Master).Err())
+	exactly("redis sentinel 1", expected{Warning, "knows of 2 Sentinels, REDIS_URL names 3", "reach each other"})
+	g.Sentinels[1].Kill()
+	wanted["redis sentinel 1"] = expected{Warning, "NOQUORUM", "start the other Sentinels again"}
+	exactly("redis sentinel 2", expected{Away, g.Sentinels[1].Addr, "start it again"})
 }
 
 // A cluster loses a slot, then a replica, then the primary that had none any more.
