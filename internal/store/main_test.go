@@ -40,16 +40,20 @@ func newRig(t testing.TB) *rig { return newRigWith(t, func(*cache.Options) {}) }
 
 func newRigWith(t testing.TB, change func(*cache.Options)) *rig {
 	t.Helper()
-	url := testenv.Database(t)
+	return newRigOn(t, testenv.Database(t), change, func(*Options) {})
+}
+
+func newRigOn(t testing.TB, url string, change func(*cache.Options), changeStore func(*Options)) *rig {
+	t.Helper()
 	r := &rig{t: t, foreign: openPool(t, url), log: cache.NewLog(nil)}
 	r.log.Reset(cache.Position{Epoch: 1})
 	r.log.Grant(r.log.Position(), math.MaxInt64)
-	o, err := redis.ParseURL(testenv.SharedRedis(t))
+	redisOptions, err := redis.ParseURL(testenv.SharedRedis(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.ContextTimeoutEnabled = true
-	r.redis = redis.NewClient(o)
+	redisOptions.ContextTimeoutEnabled = true
+	r.redis = redis.NewClient(redisOptions)
 	// The budget is no part of what is tested here, and a busy machine is slow.
 	options := cache.Options{Redis: r.redis, Freshness: r.log, ReadBudget: waitLong, WriteBudget: waitLong}
 	change(&options)
@@ -57,7 +61,9 @@ func newRigWith(t testing.TB, change func(*cache.Options)) *rig {
 	t.Cleanup(func() { c.Close(); r.redis.Close() })
 	db := openPool(t, url)
 	db = db.WithQueryHook(r)
-	r.Store, err = New(Options{DB: db, Cache: c, Policy: schemaPolicy(t), Committed: r.committed})
+	o := Options{DB: db, Cache: c, Policy: schemaPolicy(t), Committed: r.committed}
+	changeStore(&o)
+	r.Store, err = New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,12 @@ import (
 	"freshet/models"
 )
 
-// Options says what a Store works with. All fields but Log are needed.
+// Options says what a Store works with. All fields but Replica and Log are needed.
 type Options struct {
-	DB    *bun.DB
-	Cache *cache.Cache
+	DB *bun.DB
+	// Replica is a streaming replica of DB, for the reads that promise their age alone; nil: none.
+	Replica *bun.DB
+	Cache   *cache.Cache
 	// Policy is the schema's, for the TTLs and tags of the kinds.
 	Policy *policy.Table
 	// Committed is called after each COMMIT and returns when no instance can answer with what it replaced.
@@ -38,6 +40,7 @@ type Options struct {
 // nobody may change it.
 type Store struct {
 	db        *bun.DB
+	replica   *replica
 	cache     *cache.Cache
 	committed func(context.Context) error
 	log       *slog.Logger
@@ -92,7 +95,7 @@ func New(o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Store{db: o.DB, cache: o.Cache, committed: o.Committed, log: o.Log}
+	s := &Store{db: o.DB, replica: newReplica(o), cache: o.Cache, committed: o.Committed, log: o.Log}
 	effective, err := Effective(o.Policy)
 	if err != nil {
 		return nil, err

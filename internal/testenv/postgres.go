@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
@@ -107,6 +108,42 @@ func fillCache(ctx context.Context, dir, cached string) error {
 		return err
 	}
 	return nil
+}
+
+// Replicated starts a server with the whole schema and no rows, and streaming replicas of it, for this test alone, which may
+// kill, promote and restart them. The primary comes first. It costs seconds.
+func Replicated(t testing.TB, replicas int) []*devenv.Postgres {
+	t.Helper()
+	settings := map[string]string{"fsync": "off"}
+	primary := Postgres(t, settings)
+	err := errors.Join(migrate(t.Context(), primary.URL), primary.Stop(t.Context()))
+	all := []*devenv.Postgres{primary}
+	for n := 0; n < replicas && err == nil; n++ {
+		var replica *devenv.Postgres
+		replica, err = startReplica(t.Context(), primary, devenv.PostgresOptions{Dir: DataDir(t), Settings: settings})
+		all = append(all, replica)
+	}
+	if err = errors.Join(err, primary.Restart(t.Context())); err != nil {
+		t.Fatal("testenv:", err)
+	}
+	return all
+}
+
+// startReplica starts a replica from the files of a primary that has stopped. ALTER SYSTEM can give it another.
+func startReplica(ctx context.Context, primary *devenv.Postgres, o devenv.PostgresOptions) (*devenv.Postgres, error) {
+	data := filepath.Join(o.Dir, "postgres", "data")
+	if err := copyTree(ctx, primary.Dir, filepath.Dir(data)); err != nil {
+		return nil, err
+	}
+	settings, err := os.OpenFile(filepath.Join(data, "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a replica: %w", err)
+	}
+	_, err = fmt.Fprintf(settings, "primary_conninfo = '%s'\n", primary.URL)
+	if err = errors.Join(err, settings.Close(), os.WriteFile(filepath.Join(data, "standby.signal"), nil, 0o600)); err != nil {
+		return nil, fmt.Errorf("make a replica: %w", err)
+	}
+	return devenv.StartPostgres(ctx, o)
 }
 
 // copyTree keeps owners and modes: the files may belong to the account that PostgreSQL runs under.

@@ -1,0 +1,383 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"maps"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"freshet/cache"
+	"freshet/internal/testenv"
+	"freshet/models"
+)
+
+// replicated is a rig whose store has a replica.
+type replicated struct {
+	*rig
+	behind *bun.DB // the replica, behind the store's back
+	asked  recorder
+	logged lines
+}
+
+func newReplicated(t testing.TB, primary, replica string) *replicated {
+	t.Helper()
+	r := &replicated{behind: openPool(t, replica)}
+	r.rig = newRigOn(t, primary, func(*cache.Options) {}, func(o *Options) {
+		o.Replica = openPool(t, replica).WithQueryHook(&r.asked)
+		o.Log = slog.New(slog.NewTextHandler(&r.logged, nil))
+	})
+	r.Store.replica.rest = 0
+	return r
+}
+
+// recorder hears of the statements of a database.
+type recorder struct {
+	mu         sync.Mutex
+	statements []string
+}
+
+func (*recorder) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
+
+func (r *recorder) AfterQuery(_ context.Context, e *bun.QueryEvent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.statements = append(r.statements, e.Query)
+}
+
+func (r *recorder) take() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := strings.Join(r.statements, "\n")
+	r.statements = nil
+	return all
+}
+
+// lines are what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
+// wantStatistics reads them past the cache, and wants to see so many profiles; the replica's part in it is the verdict.
+func (r *replicated) wantStatistics(profiles int, v verdict) {
+	r.t.Helper()
+	before := r.ReplicaReads()
+	got, err := r.loadStatistics(r.t.Context(), nil)
+	if err != nil || got[Everything{}].Profiles != profiles {
+		r.t.Fatalf("statistics: got %+v, %v, want %d profiles", got[Everything{}], err, profiles)
+	}
+	before[string(v)]++
+	if after := r.ReplicaReads(); !maps.Equal(after, before) {
+		r.t.Fatalf("reads: got %v, want %v, with one more %s", after, before, v)
+	}
+}
+
+// profile is a commit of another client, on the primary.
+func (r *replicated) profile(id int) {
+	r.t.Helper()
+	r.exec("INSERT INTO profiles (id, handle, name) VALUES (?, 'h00' || ?, '')", id, id)
+}
+
+// replay pauses the replica's replay, or lets it go on.
+func (r *replicated) replay(on bool) {
+	r.t.Helper()
+	statement := "SELECT pg_wal_replay_pause()"
+	if on {
+		statement = "SELECT pg_wal_replay_resume()"
+	}
+	_, err := r.behind.ExecContext(r.t.Context(), statement)
+	r.noError(err)
+	eventually(r.t, "replay is as it should be", func() bool {
+		var state string
+		r.noError(r.behind.NewRaw("SELECT pg_get_wal_replay_pause_state()").Scan(r.t.Context(), &state))
+		return (state == "not paused") == on
+	})
+}
+
+func eventually(t testing.TB, what string, yes func() bool) {
+	t.Helper()
+	const patience = 30 * time.Second
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); !yes(); <-tick.C {
+		if time.Since(begun) > patience {
+			t.Fatalf("%s: not within %s", what, patience)
+		}
+	}
+}
+
+// settled waits until the replica streams and is in use: it may still be connecting.
+func (r *replicated) settled() {
+	r.t.Helper()
+	eventually(r.t, "the replica is in use", func() bool {
+		before := r.ReplicaReads()["used"]
+		_, err := r.loadStatistics(r.t.Context(), nil)
+		r.noError(err)
+		return r.ReplicaReads()["used"] > before
+	})
+	r.ran()
+	r.asked.take()
+	r.logged.take()
+}
+
+// What was committed a moment before is in the answer, whether the replica has it or is too late; a pooler in transaction mode
+// changes nothing.
+func TestReplica_AnswersAggregatesAsFreshAsThePrimary(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 1)
+	r := newReplicated(t, servers[0].URL, testenv.Pooler(t, servers[1].URL, nil))
+	r.people(3)
+	r.exec("INSERT INTO posts (id, author_id, title, body, category, language) SELECT n, n, '', '', 'food', 'en' FROM generate_series(1, 3) n")
+	r.settled()
+	day := TopKey{Period: models.PeriodDay}
+	onReplica := 0
+	for n := range 20 {
+		liked := models.ID(1 + n%3)
+		r.exec("DELETE FROM likes")
+		r.exec("INSERT INTO likes (post_id, profile_id) VALUES (?, 1)", liked)
+		posts, err := r.TopPosts.Load(t.Context(), []TopKey{day})
+		r.noError(err)
+		profiles, err := r.TopProfiles.Load(t.Context(), []TopKey{day})
+		r.noError(err)
+		all, err := r.Statistics.Load(t.Context(), []Everything{{}})
+		r.noError(err)
+		if posts[day][0] != liked || profiles[day][0] != liked || all[Everything{}].Likes != 1 {
+			t.Fatalf("after a like of %d: got %v, %v, %+v", liked, posts, profiles, all)
+		}
+		onReplica += strings.Count(r.asked.take(), "post_counts")
+	}
+	if onReplica < 30 { // a busy machine may be late now and then
+		t.Errorf("aggregates read from the replica: got %d of 60, want most", onReplica)
+	}
+	if ran := strings.Join(r.ran(), "\n"); strings.Count(ran, "pg_current_wal_flush_lsn()::text") != 60 || strings.Count(ran, "post_counts") != 60-onReplica {
+		t.Errorf("statements on the primary: got\n%s\nwant 60 questions and %d aggregates", ran, 60-onReplica)
+	}
+}
+
+func TestReplica_LagsAndComesBack(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 1)
+	r := newReplicated(t, servers[0].URL, servers[1].URL)
+	r.settled()
+	r.replay(false)
+	for n := 1; n <= 3; n++ {
+		r.profile(n)
+		r.wantStatistics(n, lagging)
+	}
+	if got := r.logged.take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "out of use") || !strings.Contains(got, "reason=lagging") {
+		t.Errorf("log of a replica that lags: got %q, want one line", got)
+	}
+	r.replay(true)
+	r.settledAfter(3)
+	if got := r.logged.take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "back in use") {
+		t.Errorf("log of a replica that is back: got %q, want one line", got)
+	}
+	// Replay that needs what a statement reads ends the statement: the primary answers.
+	r.exec("CREATE TABLE in_the_way ()")
+	r.settledAfter(3)
+	for _, statement := range []string{"ALTER SYSTEM SET max_standby_streaming_delay = 0", "SELECT pg_reload_conf()"} {
+		_, err := r.behind.ExecContext(t.Context(), statement)
+		r.noError(err)
+	}
+	before := r.ReplicaReads()
+	once := false
+	err := r.Store.replica.read(t.Context(), func(ctx context.Context, db bun.IDB) error {
+		if once {
+			return nil
+		}
+		once = true
+		_, err := db.ExecContext(ctx, "SELECT FROM in_the_way")
+		r.noError(err)
+		r.exec("DROP TABLE in_the_way")
+		_, err = db.ExecContext(ctx, "SELECT pg_sleep(30)")
+		return err
+	})
+	before["conflict"]++
+	if after := r.ReplicaReads(); err != nil || !once || !maps.Equal(after, before) {
+		t.Errorf("a statement in replay's way: got %v, %v, want one conflict more than %v, and no error", err, after, before)
+	}
+}
+
+// settledAfter waits for the replica, while every answer is right.
+func (r *replicated) settledAfter(profiles int) {
+	r.t.Helper()
+	eventually(r.t, "the replica is in use again", func() bool {
+		before := r.ReplicaReads()["used"]
+		got, err := r.loadStatistics(r.t.Context(), nil)
+		if err != nil || got[Everything{}].Profiles != profiles {
+			r.t.Fatalf("statistics: got %+v, %v, want %d profiles", got[Everything{}], err, profiles)
+		}
+		return r.ReplicaReads()["used"] > before
+	})
+}
+
+func TestReplica_KilledAndBack(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 1)
+	r := newReplicated(t, servers[0].URL, servers[1].URL)
+	r.settled()
+	servers[1].Kill()
+	r.profile(1)
+	r.wantStatistics(1, fault)
+	r.wantStatistics(1, fault)
+	if got := r.logged.take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "reason=fault") {
+		t.Errorf("log of a replica that was killed: got %q, want one line", got)
+	}
+	r.noError(servers[1].Restart(t.Context()))
+	r.settledAfter(1)
+	// Nobody asks it for a while after a fault.
+	r.Store.replica.rest = time.Hour
+	servers[1].Kill()
+	r.wantStatistics(1, fault)
+	r.noError(servers[1].Restart(t.Context()))
+	r.asked.take()
+	r.wantStatistics(1, fault)
+	if got := r.asked.take(); got != "" {
+		t.Errorf("a replica at rest was asked %q", got)
+	}
+}
+
+// A replica that accepts connections and says nothing costs a second.
+func TestReplica_Hangs(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	r := newReplicated(t, testenv.Database(t), "postgres://freshet@"+silent.Addr().String()+"/freshet?sslmode=disable")
+	r.profile(1)
+	begun := time.Now()
+	r.wantStatistics(1, fault)
+	if took := time.Since(begun); took < promptness || took > 4*time.Second {
+		t.Errorf("a read past a replica that hangs: got %s, want a little more than %s", took, promptness)
+	}
+}
+
+func TestReplica_Promoted(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 1)
+	r := newReplicated(t, servers[0].URL, servers[1].URL)
+	r.settled()
+	_, err := r.behind.ExecContext(t.Context(), "SELECT pg_promote()")
+	r.noError(err)
+	_, err = r.behind.ExecContext(t.Context(), "INSERT INTO profiles (id, handle, name) SELECT n, 'x00' || n, repeat('x', 50) FROM generate_series(100, 10000) n")
+	r.noError(err)
+	r.profile(1)
+	r.wantStatistics(1, promoted)
+}
+
+// A replica that has stayed with the old primary is further than the new primary by number, and yet lacks what that has.
+func TestReplica_StaysWithTheOldPrimary(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 2)
+	before := newReplicated(t, servers[0].URL, servers[2].URL)
+	before.settled()
+	r := newReplicated(t, servers[1].URL, servers[2].URL)
+	_, err := r.foreign.ExecContext(t.Context(), "SELECT pg_promote()")
+	r.noError(err)
+	before.exec("INSERT INTO profiles (id, handle, name) SELECT n, 'x00' || n, repeat('x', 50) FROM generate_series(100, 10000) n")
+	before.settledAfter(9901)
+	r.profile(1)
+	r.wantStatistics(1, timeline)
+}
+
+// A replica that follows the new primary is in use again, and then as fresh as that.
+func TestReplica_FollowsTheNewPrimary(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 2)
+	before := newReplicated(t, servers[0].URL, servers[2].URL)
+	before.profile(1)
+	before.settled()
+	servers[0].Kill()
+	r := newReplicated(t, servers[1].URL, servers[2].URL)
+	_, err := r.foreign.ExecContext(t.Context(), "SELECT pg_promote()")
+	r.noError(err)
+	r.profile(2)
+	r.wantStatistics(2, timeline)
+	for _, statement := range []string{"ALTER SYSTEM SET primary_conninfo = '" + servers[1].URL + "'", "SELECT pg_reload_conf()"} {
+		_, err = r.behind.ExecContext(t.Context(), statement)
+		r.noError(err)
+	}
+	r.settledAfter(2)
+	r.replay(false)
+	r.profile(3)
+	r.wantStatistics(3, lagging)
+}
+
+// Another cluster, another database of the same one, and the primary itself.
+func TestReplica_WrongAddress(t *testing.T) {
+	t.Parallel()
+	primary := testenv.Database(t)
+	other := testenv.Postgres(t, nil)
+	for address, v := range map[string]verdict{primary: promoted, testenv.Database(t): foreign, other.URL: foreign} {
+		r := newReplicated(t, primary, address)
+		r.wantStatistics(0, v)
+	}
+}
+
+// Whatever promises to be fresh, or shows a change to its author, is read from the primary. The rights of a user who may read
+// the tables are enough.
+func TestReplica_IsAskedForNothingElse(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 1)
+	reader := strings.Replace(servers[1].URL, "freshet:", "reader:", 1)
+	r := newReplicated(t, servers[0].URL, reader)
+	password := reader[len("postgres://reader:"):strings.Index(reader, "@")]
+	r.exec("CREATE ROLE reader LOGIN PASSWORD '" + password + "'")
+	r.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+	r.people(2)
+	r.settled()
+	ctx := t.Context()
+	_, err := r.Profiles.Many(ctx, []models.ID{1, 2})
+	r.noError(err)
+	_, err = r.ProfileCounts.Many(ctx, []models.ID{1, 2})
+	r.noError(err)
+	_, err = r.PostCounts.Many(ctx, []models.ID{1, 2})
+	r.noError(err)
+	_, err = r.Follows.Many(ctx, []Pair{{1, 2}})
+	r.noError(err)
+	if ran, asked := r.ran(), r.asked.take(); len(ran) < 4 || asked != "" {
+		t.Errorf("statements: got %q on the primary and %q on the replica, want all on the primary", ran, asked)
+	}
+	read(r.rig, r.Statistics, Everything{})
+	if got := r.asked.take(); !strings.Contains(got, "SELECT count(*) FROM profiles") {
+		t.Errorf("statistics: got %q on the replica, want them there", got)
+	}
+	var at position
+	onPrimary := openPool(t, strings.Replace(servers[0].URL, "freshet:", "reader:", 1))
+	r.noError(onPrimary.QueryRowContext(ctx, askPrimary).Scan(&at.lsn, &at.timeline, &at.system, &at.database))
+	if at.timeline != 1 {
+		t.Errorf("timeline of a new primary: got %d, want 1", at.timeline)
+	}
+}
+
+// Without a replica nobody is asked for positions.
+func TestReplica_NoneCostsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	read(r, r.Statistics, Everything{})
+	if got := r.ran(); len(got) != 1 {
+		t.Errorf("statements: got %q, want one", got)
+	}
+}
