@@ -171,6 +171,10 @@ func (p *program) logDatabaseURL(to *string) cli.Flag {
 	return p.text(to, "log-database-url", "", "the same database for the change log, past a pooler in transaction mode; empty: --database-url")
 }
 
+func (p *program) replicaURL(to *string) cli.Flag {
+	return p.text(to, "replica-url", "", "a streaming replica of it, for top lists and statistics as long as it is up to date; empty: none")
+}
+
 func (p *program) redisURL(to *string) cli.Flag {
 	return &cli.StringFlag{
 		Name: "redis-url", Sources: p.env("REDIS_URL"), Destination: to, Required: true, HideDefault: true,
@@ -186,7 +190,7 @@ func (p *program) serving(o *command.ServeOptions, open bool) []cli.Flag {
 func (p *program) connecting(o *command.ServeOptions) []cli.Flag {
 	return []cli.Flag{
 		p.text(&o.Addr, "addr", ":8080", "address to listen on"),
-		p.logDatabaseURL(&o.LogDatabaseURL),
+		p.logDatabaseURL(&o.LogDatabaseURL), p.replicaURL(&o.ReplicaURL),
 		p.text(&o.Service, "service", "freshet", "begins every key in Redis; one for each database"),
 		p.text(&o.Name, "name", "", "of this instance, for operators"),
 		p.number(&o.DatabaseConns, "database-conns", 20, "connections to PostgreSQL at most; 5 more follow the change log"),
@@ -501,7 +505,7 @@ func (p *program) doctor() *cli.Command {
 		Usage:       "look for what keeps PostgreSQL and Redis from being fresh, fast or safe, and say how to mend it",
 		Description: "The exit code is 0 if nothing is to be mended, whatever the warnings; 1 if something is; 2 if a server can't be asked.",
 		Flags: []cli.Flag{
-			p.databaseURL(&o.DatabaseURL), p.redisURL(&o.RedisURL), p.logDatabaseURL(&o.LogDatabaseURL),
+			p.databaseURL(&o.DatabaseURL), p.redisURL(&o.RedisURL), p.logDatabaseURL(&o.LogDatabaseURL), p.replicaURL(&o.ReplicaURL),
 			&cli.BoolFlag{Name: "json", Destination: &o.JSON, Usage: "print one JSON document"},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error { return command.Doctor(ctx, o) },

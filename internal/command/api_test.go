@@ -36,8 +36,10 @@ type world struct {
 	db              *bun.DB
 }
 
-func newWorld(t testing.TB) *world {
-	w := &world{t: t, database: testenv.Database(t), redis: testenv.SharedRedis(t)}
+func newWorld(t testing.TB) *world { return newWorldOn(t, testenv.Database(t)) }
+
+func newWorldOn(t testing.TB, database string) *world {
+	w := &world{t: t, database: database, redis: testenv.SharedRedis(t)}
 	db, err := store.Open(w.database, 2)
 	if err != nil {
 		t.Fatal(err)

@@ -77,18 +77,32 @@ func requireSame(ctx context.Context, store, log *bun.DB) error {
 	if err := requireReachable(ctx, log); err != nil {
 		return fmt.Errorf("the change log's %w", err)
 	}
-	var found [2]string
+	var found [2]identity
 	for n, db := range []*bun.DB{store, log} {
-		err := db.QueryRowContext(ctx, `SELECT concat_ws('/', s.system_identifier, d.oid, pg_is_in_recovery())
-			FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()`).Scan(&found[n])
-		if err != nil {
-			return fmt.Errorf("ask PostgreSQL which database it is: %w", err)
+		var err error
+		if found[n], err = askIdentity(ctx, db); err != nil {
+			return err
 		}
 	}
 	if found[0] != found[1] {
 		return errors.New("--log-database-url leads to another database than --database-url")
 	}
 	return nil
+}
+
+// identity tells what an address leads to.
+type identity struct {
+	database string // of one cluster
+	replica  bool
+}
+
+func askIdentity(ctx context.Context, db *bun.DB) (is identity, err error) {
+	err = db.QueryRowContext(ctx, `SELECT concat_ws('/', s.system_identifier, d.oid), pg_is_in_recovery()
+		FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()`).Scan(&is.database, &is.replica)
+	if err != nil {
+		return is, fmt.Errorf("ask PostgreSQL which database it is: %w", err)
+	}
+	return is, nil
 }
 
 // MigrateUp applies the migrations that are missing.

@@ -17,8 +17,10 @@ type DoctorOptions struct {
 	DatabaseURL, RedisURL string
 	// LogDatabaseURL leads the change log past a pooler. Default: DatabaseURL.
 	LogDatabaseURL string
-	JSON           bool
-	Out            io.Writer
+	// ReplicaURL leads to a streaming replica. Default: there is none.
+	ReplicaURL string
+	JSON       bool
+	Out        io.Writer
 }
 
 // DoctorCode is the exit code that findings ask for: 0 if there is nothing to mend, 1 if there is, 2 if a server can't be
@@ -60,6 +62,12 @@ func Doctor(ctx context.Context, o DoctorOptions) error {
 			return err
 		}
 		defer d.LogDB.Close()
+	}
+	if o.ReplicaURL != "" {
+		if d.Replica, err = store.Open(o.ReplicaURL, conns); err != nil {
+			return fmt.Errorf("--replica-url: %w", err)
+		}
+		defer d.Replica.Close()
 	}
 	return o.report(doctor.Examine(ctx, d))
 }

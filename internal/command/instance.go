@@ -44,6 +44,7 @@ type instance struct {
 	options  ServeOptions
 	db       *bun.DB
 	logDB    *bun.DB
+	replica  *bun.DB // nil: none
 	redis    redis.UniversalClient
 	cache    *cache.Cache
 	node     *changelog.Node
@@ -104,6 +105,9 @@ func newInstance(ctx context.Context, o ServeOptions) (_ *instance, err error) {
 			return nil, err
 		}
 	}
+	if err := i.openReplica(ctx); err != nil {
+		return nil, err
+	}
 	if err := i.assemble(); err != nil {
 		return nil, err
 	}
@@ -131,6 +135,9 @@ func (i *instance) assemble() error {
 		return err
 	}
 	i.db = i.db.WithQueryHook(statements)
+	if i.replica != nil {
+		i.replica = i.replica.WithQueryHook(statements)
+	}
 	log := cache.NewLog(nil)
 	i.cache = cache.New(cache.Options{
 		Redis: i.redis, Service: i.options.Service, Freshness: log, Observer: observer, Log: i.options.Log,
@@ -160,9 +167,12 @@ func (i *instance) assemble() error {
 		return err
 	}
 	i.store, err = store.New(store.Options{
-		DB: i.db, Cache: i.cache, Policy: i.policy, Committed: i.node.Committed, Log: i.options.Log,
+		DB: i.db, Replica: i.replica, Cache: i.cache, Policy: i.policy, Committed: i.node.Committed, Log: i.options.Log,
 	})
 	if err != nil {
+		return err
+	}
+	if err := i.registerReplica(); err != nil {
 		return err
 	}
 	i.external, err = external.New(external.Options{
@@ -335,7 +345,7 @@ func (i *instance) close() {
 		i.tokens.Close()
 	}
 	i.endTraces()
-	for _, db := range []*bun.DB{i.db, i.logDB} {
+	for _, db := range []*bun.DB{i.db, i.logDB, i.replica} {
 		if db != nil {
 			db.Close()
 		}

@@ -15,8 +15,10 @@ type ServeOptions struct {
 	DatabaseConns int
 	// LogDatabaseURL leads the change log past a pooler: it needs sessions of its own. Default: DatabaseURL.
 	LogDatabaseURL string
-	RedisURL       string
-	RedisConns     int
+	// ReplicaURL leads to a streaming replica, for the heavy reads that promise their age alone. Default: none.
+	ReplicaURL string
+	RedisURL   string
+	RedisConns int
 	// Service begins every key in Redis and names the change log's channels: one for each database.
 	Service string
 	// Name of this instance, for operators. Default: a random one.

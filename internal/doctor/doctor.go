@@ -36,16 +36,21 @@ type Deployment struct {
 	DB *bun.DB
 	// LogDB leads to the same database past a pooler, for the change log; nil: DB does.
 	LogDB *bun.DB
-	Redis redis.UniversalClient
+	// Replica is a streaming replica of DB; nil: there is none.
+	Replica *bun.DB
+	Redis   redis.UniversalClient
 	// Sentinels are those that Redis is found by; nil or empty: none.
 	Sentinels *redisconn.Sentinels
 }
 
-// Examine looks at PostgreSQL and Redis, and changes nothing. It takes a few round trips, and a second more if there are
-// changes that wait; each server that can't be asked is one finding.
+// Examine looks at PostgreSQL and Redis, and changes nothing. It takes a few round trips, and seconds more if there are
+// changes that wait, or a replica that lags; each server that can't be asked is one finding.
 func Examine(ctx context.Context, d Deployment) []Finding {
 	e := &examination{}
 	e.postgres(ctx, d)
+	if d.Replica != nil {
+		e.replica(ctx, d.DB, d.Replica)
+	}
 	watched := d.Sentinels != nil && len(d.Sentinels.Clients) > 0
 	e.redis(ctx, d.Redis, watched)
 	if watched {

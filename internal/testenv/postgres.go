@@ -114,7 +114,7 @@ func fillCache(ctx context.Context, dir, cached string) error {
 // kill, promote and restart them. The primary comes first. It costs seconds.
 func Replicated(t testing.TB, replicas int) []*devenv.Postgres {
 	t.Helper()
-	settings := map[string]string{"fsync": "off"}
+	settings := map[string]string{"fsync": "off", "wal_retrieve_retry_interval": "50ms"} // replicas look for it before it is back
 	primary := Postgres(t, settings)
 	err := errors.Join(migrate(t.Context(), primary.URL), primary.Stop(t.Context()))
 	all := []*devenv.Postgres{primary}

@@ -1,0 +1,116 @@
+package command
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"freshet/internal/testenv"
+)
+
+// top asks for a list that nobody has asked for before, and so for a load.
+func (a *api) top(number int) string {
+	a.t.Helper()
+	return a.send("", fmt.Sprintf(`{"query": "{ topPosts(period: DAY, categories: [\"science\", \"never%d\"]) { title } }"}`, number)).body
+}
+
+// A replica has the lists while it is there, and the primary after that. What was published is in all of them.
+func TestReplica_ServesTopLists(t *testing.T) {
+	t.Parallel()
+	servers := testenv.Replicated(t, 1)
+	w := newWorldOn(t, servers[0].URL)
+	a := w.startWith(func(o *ServeOptions) { o.ReplicaURL = servers[1].URL })
+	ann, _ := a.person("ann")
+	var titles []string
+	publish := func() {
+		t.Helper()
+		title := fmt.Sprintf("Post %d", len(titles))
+		a.publish(ann, title)
+		titles = slices.Insert(titles, 0, fmt.Sprintf(`{"title":%q}`, title))
+		if got, want := a.top(len(titles)), `{"data":{"topPosts":[`+strings.Join(titles, ",")+`]}}`; got != want {
+			t.Fatalf("the list: got %s, want %s", got, want)
+		}
+	}
+	wait := func(metric string) {
+		t.Helper()
+		const most = 20 // of a list
+		for ; !strings.Contains(a.metrics(), metric); publish() {
+			if len(titles) == most {
+				t.Fatalf("metrics: got no %s after %d lists: %v", metric, most, a.instance.store.ReplicaReads())
+			}
+		}
+	}
+	examine := func(wantCode int, want string) {
+		t.Helper()
+		code, text := w.examine(func(o *DoctorOptions) { o.ReplicaURL = servers[1].URL })
+		if code != wantCode || !strings.Contains(text, want) {
+			t.Errorf("doctor: got the exit code %d, want %d and %q:\n%s", code, wantCode, want, text)
+		}
+	}
+	wait(`freshet_replica_reads_total{by="replica",reason="used"} 3`)
+	examine(0, "fine     replica lag: up with the primary")
+	servers[1].Kill()
+	wait(`freshet_replica_reads_total{by="primary",reason="fault"} 2`)
+	examine(2, "away     replica: can't be asked")
+}
+
+func TestReplica_WrongAddressIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for address, want := range map[string]string{
+		w.database:                   "--replica-url leads to a primary",
+		testenv.Database(t):          "--replica-url leads to another database",
+		testenv.Postgres(t, nil).URL: "--replica-url leads to another database",
+		"postgres://u:hunter2@[":     "--replica-url: store: the database URL can't be read",
+	} {
+		o := w.options()
+		o.ReplicaURL = address
+		i, err := newInstance(t.Context(), o)
+		if err == nil {
+			i.close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// logged is what an instance has logged.
+type logged struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Without its replica an instance starts, says so, and serves.
+func TestReplica_AwayAtTheStart(t *testing.T) {
+	t.Parallel()
+	var log logged
+	w := newWorld(t)
+	a := w.startWith(func(o *ServeOptions) {
+		o.ReplicaURL = "postgres://nobody:hunter2@127.0.0.1:1/none?sslmode=disable"
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	if got := log.text(); !strings.Contains(got, "the replica can't be used yet") || strings.Contains(got, "hunter2") {
+		t.Errorf("log: got %q, want a line about the replica, without its password", got)
+	}
+	ann, _ := a.person("ann")
+	a.publish(ann, "One")
+	if got, want := a.top(1), `{"data":{"topPosts":[{"title":"One"}]}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
