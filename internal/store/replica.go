@@ -24,6 +24,7 @@ import (
 type replica struct {
 	db, primary *bun.DB // db is nil: there is no replica
 	log         *slog.Logger
+	prompt      time.Duration // what comes before the statement takes at most, also where nobody answers
 	rest        time.Duration // after a fault
 
 	out    atomic.Bool
@@ -32,7 +33,9 @@ type replica struct {
 }
 
 func newReplica(o Options) *replica {
-	r := &replica{db: o.Replica, primary: o.DB, log: o.Log, rest: 5 * time.Second, reads: make(map[verdict]*atomic.Int64)}
+	r := &replica{
+		db: o.Replica, primary: o.DB, log: o.Log, prompt: time.Second, rest: 5 * time.Second, reads: make(map[verdict]*atomic.Int64),
+	}
 	for _, v := range []verdict{used, lagging, conflict, promoted, timeline, foreign, fault} {
 		r.reads[v] = new(atomic.Int64)
 	}
@@ -42,8 +45,6 @@ func newReplica(o Options) *replica {
 const (
 	// catchUp is how long a replica may take to replay what the primary has flushed.
 	catchUp = 100 * time.Millisecond
-	// promptness is for everything that comes before the statement, also where nobody answers.
-	promptness = time.Second
 	// longest is for a statement whose caller has set no time.
 	longest = 5 * time.Second
 )
@@ -115,7 +116,7 @@ func (r *replica) try(ctx context.Context, statements func(context.Context, bun.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	patience := time.AfterFunc(promptness, cancel)
+	patience := time.AfterFunc(r.prompt, cancel)
 	defer patience.Stop()
 	conn, err := r.db.Conn(ctx)
 	if err != nil {
