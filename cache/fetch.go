@@ -2,6 +2,7 @@ package cache
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
@@ -252,6 +253,7 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		}
 		if len(f.lost)+len(f.alone) == 0 {
 			close(f.loadedAll)
+			runtime.Gosched() // or readers would wait on this processor while entries are encoded
 		}
 		held.end()
 		f.fill(keys, done)
