@@ -406,6 +406,26 @@ func TestMany_HerdMakesOneLoad(t *testing.T) {
 	}
 }
 
+// Who finds a key waits for nobody who is after it too.
+func TestMany_HitWaitsForNoFlight(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	r.write(1, "one")
+	r.want(k, map[int]string{1: "one"}, 1)
+	settle(k, 1)
+	mine := k.flights.claim([]int{1}).mine
+	defer k.flights.land(mine, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if got, err := k.Many(ctx, []int{1}); err != nil || got[1] != "one" {
+		t.Errorf("got %v, %v, want the entry", got, err)
+	}
+	if b := r.last(); b.Waited != 0 {
+		t.Errorf("waited for: got %d, want none", b.Waited)
+	}
+}
+
 func TestMany_DeadHolderLapses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, testenv.SharedRedis(t))

@@ -182,7 +182,7 @@ func TestExplain_WaitsInVain(t *testing.T) {
 	r := newRig(t, testenv.SharedRedis(t))
 	k := r.kind()
 	r.write(1, "one")
-	mine, _, _ := k.flights.claim([]int{1})
+	mine := k.flights.claim([]int{1}).mine
 	ctx := attended{Explain(t.Context()), sync.OnceFunc(func() { k.flights.land(mine, true) })}
 	if got, _, err := k.One(ctx, 1); err != nil || got != "one" {
 		t.Fatalf("got %q, %v, want the value", got, err)

@@ -288,7 +288,7 @@ func (f *fetch[K, V]) fill(keys []K, done *load[K, V]) {
 // refresh has entries that are about to expire loaded again in the background, by whichever process gets their locks.
 // Until then the old ones are served: they are fresh by the log.
 func (k *Kind[K, V]) refresh(keys []K, names map[K]string) {
-	mine, _, _ := k.flights.claim(keys)
+	mine := k.flights.claim(keys).mine
 	if len(mine) == 0 {
 		return
 	}

@@ -17,9 +17,14 @@ type flights[K comparable] struct {
 	all map[K]*flight
 }
 
-// claim divides keys into those that the caller must now work on, until it lands them, and those that a flight is under
-// way for.
-func (f *flights[K]) claim(keys []K) (mine, theirs []K, waits []*flight) {
+// claim are keys divided into those that the caller must now work on, until it lands them, and those that a flight is under
+// way for, one of waits for each of theirs.
+type claim[K comparable] struct {
+	mine, theirs []K
+	waits        []*flight
+}
+
+func (f *flights[K]) claim(keys []K) (c claim[K]) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.all == nil {
@@ -28,13 +33,13 @@ func (f *flights[K]) claim(keys []K) (mine, theirs []K, waits []*flight) {
 	own := &flight{done: make(chan struct{})}
 	for _, key := range keys {
 		if other := f.all[key]; other != nil && other != own {
-			theirs, waits = append(theirs, key), append(waits, other)
+			c.theirs, c.waits = append(c.theirs, key), append(c.waits, other)
 			continue
 		}
 		f.all[key] = own
-		mine = append(mine, key)
+		c.mine = append(c.mine, key)
 	}
-	return mine, theirs, waits
+	return c
 }
 
 // leave gives up those of the keys that were claimed together which are not wanted any more, and ends their flight if none is.

@@ -99,21 +99,19 @@ func (r *read[K, V]) hit(key K, e *entry, value V, at look) {
 func (r *read[K, V]) far(ctx context.Context) error {
 	const rounds = 4 // a key that is invalidated again and again is read from the source after that
 	for round := 0; round < rounds && len(r.left) > 0 && r.reachable(round == 0); round++ {
-		mine, theirs, waits := r.kind.flights.claim(r.left)
-		f := newFetch(r.kind, r.names)
-		theirs, ok := r.lookup(ctx, f, mine, theirs, round == 0)
-		if !ok {
-			r.abandon(f, mine)
+		claimed, f := r.kind.flights.claim(r.left), newFetch(r.kind, r.names)
+		if !r.lookup(ctx, f, &claimed, round == 0) {
+			r.abandon(f, claimed.mine)
 			break
 		}
 		wanted := f.wanted()
-		r.kind.flights.leave(mine, wanted)
-		r.left = slices.Concat(wanted, theirs)
+		r.kind.flights.leave(claimed.mine, wanted)
+		r.left = slices.Concat(wanted, claimed.theirs)
 		if err := r.fetch(ctx, f, wanted); err != nil {
 			return err // what was not fetched is still left
 		}
-		r.left = theirs
-		if failed, err := r.await(ctx, waits); err != nil {
+		r.left = claimed.theirs
+		if failed, err := r.await(ctx, claimed.waits); err != nil {
 			return err
 		} else if failed {
 			break
@@ -172,32 +170,35 @@ func (r *read[K, V]) unseen(why Reason, first bool) {
 	}
 }
 
-// lookup takes what Redis has of the keys left, in one round trip, and returns what it lacks of theirs. What it lacks of mine
-// goes to f, with the locks that were had in the same trip. It is false if Redis can't be asked or trusted.
-func (r *read[K, V]) lookup(ctx context.Context, f *fetch[K, V], mine, theirs []K, first bool) (left []K, ok bool) {
+// lookup takes what Redis has of the keys left, in one round trip. What it lacks of mine goes to f, with the locks that were
+// had in the same trip; what it has of theirs is waited for no more. It is false if Redis can't be asked or trusted.
+func (r *read[K, V]) lookup(ctx context.Context, f *fetch[K, V], c *claim[K], first bool) bool {
 	forgets := r.kind.forgotten()
-	sights := r.see(ctx, f.token, mine, theirs)
+	sights := r.see(ctx, f.token, c.mine, c.theirs)
 	if sights == nil {
 		r.unseen(unavailable, first)
-		f.todo = mine
+		f.todo = c.mine
 		// A round trip that failed alone is no reason for everybody to go to the source: one of this process tries again.
-		return theirs, r.strict == nil && r.kind.granted() && r.kind.cache.Available()
+		return r.strict == nil && r.kind.granted() && r.kind.cache.Available()
 	}
 	at := r.kind.cache.look()
-	for i, key := range slices.Concat(mine, theirs) {
+	var left []K
+	var waits []*flight
+	for i, key := range slices.Concat(c.mine, c.theirs) {
 		why := r.take(key, sights[i], forgets, at)
 		if first {
 			r.firstSight(key, why)
 		}
 		switch {
 		case why == "":
-		case i < len(mine):
+		case i < len(c.mine):
 			f.want(key, sights[i].lock)
 		default:
-			left = append(left, key)
+			left, waits = append(left, key), append(waits, c.waits[i-len(c.mine)])
 		}
 	}
-	return left, true
+	c.theirs, c.waits = left, waits
+	return true
 }
 
 // see is Cache.see, with a note of the round trip.

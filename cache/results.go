@@ -230,15 +230,15 @@ type maker = func(ctx context.Context) (body []byte, maxAge time.Duration)
 // A making goes on when ctx ends.
 func (r *Results) Do(ctx context.Context, key string, make maker) (kept *Result, ran bool) {
 	name := r.name(key)
-	mine, _, waits := r.flights.claim([]string{name})
-	if len(mine) > 0 {
+	claimed := r.flights.claim([]string{name})
+	if mine := claimed.mine; len(mine) > 0 {
 		if found, why := r.near(name, r.cache.look()); why == "" { // another has landed since Get
 			r.flights.land(mine, false)
 			return found, false
 		}
 		return r.fly(ctx, mine, make), true
 	}
-	failed, err := await(ctx, waits)
+	failed, err := await(ctx, claimed.waits)
 	if err != nil {
 		return nil, false
 	}
@@ -253,7 +253,7 @@ func (r *Results) Do(ctx context.Context, key string, make maker) (kept *Result,
 
 // Refresh makes a result anew, for an Early one, unless that is being done already.
 func (r *Results) Refresh(ctx context.Context, key string, make maker) {
-	if mine, _, _ := r.flights.claim([]string{r.name(key)}); len(mine) > 0 {
+	if mine := r.flights.claim([]string{r.name(key)}).mine; len(mine) > 0 {
 		r.fly(ctx, mine, make)
 	}
 }
