@@ -39,8 +39,8 @@ func (i *instance) openReplica(ctx context.Context) (err error) {
 		i.options.Log.Warn("the replica can't be asked what it is, the primary has its reads", "error", err)
 	case is.database != of.database:
 		return errors.New("--replica-url leads to another database than --database-url")
-	case !is.replica:
-		return errors.New("--replica-url leads to a primary, not to a replica")
+	case !is.replica: // as after a failover, when instances must start all the same
+		i.options.Log.Warn("--replica-url leads to a primary, which has its reads as --database-url")
 	}
 	return nil
 }

@@ -69,7 +69,6 @@ func TestReplica_WrongAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for address, want := range map[string]string{
-		w.database:                   "--replica-url leads to a primary",
 		testenv.Database(t):          "--replica-url leads to another database",
 		testenv.Postgres(t, nil).URL: "--replica-url leads to another database",
 		"postgres://u:hunter2@[":     "--replica-url: store: the database URL can't be read",
@@ -83,6 +82,28 @@ func TestReplica_WrongAddressIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// A replica that was promoted must not keep instances from starting.
+func TestReplica_PromotedBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	var log logged
+	w := newWorld(t)
+	a := w.startWith(func(o *ServeOptions) {
+		o.ReplicaURL = w.database
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	if got := log.text(); !strings.Contains(got, "--replica-url leads to a primary") {
+		t.Errorf("log: got %q, want a line about the primary", got)
+	}
+	ann, _ := a.person("ann")
+	a.publish(ann, "One")
+	if got, want := a.top(1), `{"data":{"topPosts":[{"title":"One"}]}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := a.sum("freshet_replica_reads_total", "reason", "promoted"); got == 0 {
+		t.Error("reads that went to the primary because the replica is one: got 0, want some")
 	}
 }
 
