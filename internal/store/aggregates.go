@@ -98,7 +98,7 @@ func topProfiles(db bun.IDB, key TopKey) *bun.SelectQuery {
 // loadTop reads the lists one after the other: each is a heavy statement.
 func (s *Store) loadTop(ctx context.Context, name string, keys []TopKey, query topQuery) (lists map[TopKey][]models.ID, err error) {
 	defer failed(&err, "%s %v", name, keys)
-	return lists, s.replica.read(ctx, func(ctx context.Context, db bun.IDB) error {
+	err = s.replica.read(ctx, func(ctx context.Context, db bun.IDB) error {
 		lists = make(map[TopKey][]models.ID, len(keys))
 		for _, key := range keys {
 			ids := []models.ID{}
@@ -109,6 +109,7 @@ func (s *Store) loadTop(ctx context.Context, name string, keys []TopKey, query t
 		}
 		return nil
 	})
+	return lists, err
 }
 
 func (s *Store) loadStatistics(ctx context.Context, _ []Everything) (_ map[Everything]*models.Statistics, err error) {

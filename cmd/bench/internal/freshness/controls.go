@@ -157,7 +157,8 @@ func control(ctx context.Context, rows naive.Rows, c naive.Cache, beside func(co
 		return out, err
 	}
 	t.writing = true
-	return out, t.run(ctx, controlLimit, beside, &out)
+	err = t.run(ctx, controlLimit, beside, &out)
+	return out, err
 }
 
 func begin(ctx context.Context, rows naive.Rows, c naive.Cache) (*trial, error) {
