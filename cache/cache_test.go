@@ -75,12 +75,12 @@ func (r *rig) Observe(_ context.Context, b Batch) {
 func (r *rig) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (r *rig) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error { r.trips.Add(1); return next(ctx, cmd) }
+	return func(ctx context.Context, cmd redis.Cmder) error { r.count(cmd); return next(ctx, cmd) }
 }
 
 func (r *rig) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		r.trips.Add(1)
+		r.count(cmds[0])
 		err := next(ctx, cmds)
 		if r.lose != nil && r.lose(cmds) {
 			for _, cmd := range cmds {
@@ -89,6 +89,15 @@ func (r *rig) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 			return context.DeadlineExceeded
 		}
 		return err
+	}
+}
+
+// count leaves out how a connection begins: the pool makes some in advance.
+func (r *rig) count(first redis.Cmder) {
+	switch first.Name() {
+	case "hello", "auth", "client", "select":
+	default:
+		r.trips.Add(1)
 	}
 }
 
