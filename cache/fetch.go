@@ -125,12 +125,17 @@ func (f *fetch[K, V]) unlocked(keys []K) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	c, names := f.kind.cache, f.namesOf(keys)
-	c.work.Go(func() { c.release(c.ctx, f.token, names) })
+	f.giveBack(keys)
 	if f.early {
 		return nil
 	}
 	return f.load(keys, false)
+}
+
+// giveBack gives locks back that f may have, while nobody waits for it.
+func (f *fetch[K, V]) giveBack(keys []K) {
+	c, names := f.kind.cache, f.namesOf(keys)
+	c.work.Go(func() { c.release(c.ctx, f.token, names) })
 }
 
 // acquire tries, in one round trip, to lock each key to be done and then reads its entry: whoever held the lock before may

@@ -227,8 +227,7 @@ func (r *read[K, V]) abandon(f *fetch[K, V], mine []K) {
 		return
 	}
 	r.kind.flights.land(mine, true)
-	c, names := r.kind.cache, f.namesOf(mine)
-	c.work.Go(func() { c.release(c.ctx, f.token, names) })
+	f.giveBack(mine)
 }
 
 // take uses what was seen of a key, or says why it can't.

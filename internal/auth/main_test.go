@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -33,29 +32,11 @@ type rig struct {
 	redis   *redis.Client
 	changes *cache.Log
 	logging sync.Mutex
-	logged  syncBuffer
+	logged  testenv.Log
 
 	mu  sync.Mutex
 	at  time.Time
 	ran int // statements of the store
-}
-
-// syncBuffer is a log's writer for several goroutines.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func newRig(t testing.TB) *rig {

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -88,13 +87,13 @@ func TestReplica_WrongAddressIsRefused(t *testing.T) {
 // A replica that was promoted must not keep instances from starting.
 func TestReplica_PromotedBeforeTheStart(t *testing.T) {
 	t.Parallel()
-	var log logged
+	var log testenv.Log
 	w := newWorld(t)
 	a := w.startWith(func(o *ServeOptions) {
 		o.ReplicaURL = w.database
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
-	if got := log.text(); !strings.Contains(got, "--replica-url leads to a primary") {
+	if got := log.String(); !strings.Contains(got, "--replica-url leads to a primary") {
 		t.Errorf("log: got %q, want a line about the primary", got)
 	}
 	ann, _ := a.person("ann")
@@ -107,34 +106,16 @@ func TestReplica_PromotedBeforeTheStart(t *testing.T) {
 	}
 }
 
-// logged is what an instance has logged.
-type logged struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // Without its replica an instance starts, says so, and serves.
 func TestReplica_AwayAtTheStart(t *testing.T) {
 	t.Parallel()
-	var log logged
+	var log testenv.Log
 	w := newWorld(t)
 	a := w.startWith(func(o *ServeOptions) {
 		o.ReplicaURL = "postgres://nobody:hunter2@127.0.0.1:1/none?sslmode=disable"
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
-	if got := log.text(); !strings.Contains(got, "the replica can't be used yet") || strings.Contains(got, "hunter2") {
+	if got := log.String(); !strings.Contains(got, "the replica can't be used yet") || strings.Contains(got, "hunter2") {
 		t.Errorf("log: got %q, want a line about the replica, without its password", got)
 	}
 	ann, _ := a.person("ann")

@@ -1,7 +1,6 @@
 package persisted
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
@@ -29,28 +28,10 @@ type rig struct {
 	*Registry
 	t      testing.TB
 	schema string
-	log    logged
+	log    testenv.Log
 
 	mu sync.Mutex
 	at time.Time
-}
-
-// logged is a log that tests read.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
 }
 
 func newRig(t testing.TB) *rig {

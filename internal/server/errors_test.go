@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"freshet/internal/testenv"
 	"freshet/models"
 )
 
 // logged is the lines with this message.
-func (b *logBuffer) logged(t *testing.T, message string) []map[string]any {
+func logged(t *testing.T, log *testenv.Log, message string) []map[string]any {
 	t.Helper()
 	var found []map[string]any
-	lines := bufio.NewScanner(strings.NewReader(b.String()))
+	lines := bufio.NewScanner(strings.NewReader(log.String()))
 	for lines.Scan() {
 		var line map[string]any
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
@@ -75,7 +76,7 @@ func TestPresenter_ShowsAndLogs(t *testing.T) {
 			if e.Extensions["code"] != c.code || e.Extensions["argument"] != c.argument || e.Extensions["requestId"] != "req-1" {
 				t.Errorf("extensions: got %v, want code %s, argument %v", e.Extensions, c.code, c.argument)
 			}
-			lines := s.log.logged(t, "error")
+			lines := logged(t, s.log, "error")
 			if len(lines) != 1 {
 				t.Fatalf("log: got %d lines, want 1: %s", len(lines), s.log)
 			}
@@ -98,7 +99,7 @@ func TestPresenter_Panics(t *testing.T) {
 	if a.body == "" || a.errorOf(t).Message != "internal server error" || !strings.Contains(a.body, `"__typename":"Query"`) {
 		t.Errorf("resolver: got %s, want an error beside the rest", a.body)
 	}
-	if lines := s.log.logged(t, "error"); len(lines) != 1 || !strings.Contains(lines[0]["cause"].(string), "errors_test.go") {
+	if lines := logged(t, s.log, "error"); len(lines) != 1 || !strings.Contains(lines[0]["cause"].(string), "errors_test.go") {
 		t.Errorf("log: got %v, want one line with the stack", lines)
 	}
 	broken := start(t, &resolvers{}, func(o *Options) {
@@ -135,7 +136,7 @@ func TestLog_HoldsNoSecrets(t *testing.T) {
 	s.post(t, `{feed(first:"`+secret+`"){nodes{id}}}`, "")
 	s.post(t, `{post(id:"`+secret+`"){id}}`, "")
 	s.do(t, request{method: "GET", path: get("query", "query($id:ID!){post(id:$id){id}}", "variables", `{"id":"`+secret+`"}`)})
-	if n := len(s.log.logged(t, "request")); n != 6 {
+	if n := len(logged(t, s.log, "request")); n != 6 {
 		t.Errorf("log: got %d requests, want 6", n)
 	}
 	if log := s.log.String(); strings.Contains(log, secret) {

@@ -41,7 +41,7 @@ func TestMiddleware_AccessLog(t *testing.T) {
 	a := s.post(t, "query Hello{post(id:1){body}}", "", "X-Request-Id: req-7", "Accept-Encoding: gzip")
 	s.do(t, request{method: "GET", path: "/nowhere?secret=1"})
 	s.stop() // the line is written behind the response
-	lines := s.log.logged(t, "request")
+	lines := logged(t, s.log, "request")
 	if len(lines) != 2 {
 		t.Fatalf("log: got %d lines, want 2: %s", len(lines), s.log)
 	}

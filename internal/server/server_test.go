@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"freshet/internal/auth"
 	"freshet/internal/operation"
 	"freshet/internal/policy"
+	"freshet/internal/testenv"
 	"freshet/models"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -105,35 +105,17 @@ func compilerOf(introspection bool) *operation.Compiler {
 	return operation.NewCompiler(operation.Options{Schema: schema, Policy: table, Introspection: introspection})
 }
 
-// logBuffer is what the server logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // running is a server that ends with its test.
 type running struct {
 	*Server
 	url  string
-	log  *logBuffer
+	log  *testenv.Log
 	stop func() error // waits for Serve
 }
 
 func start(t *testing.T, r *resolvers, change func(*Options)) *running {
 	t.Helper()
-	log := &logBuffer{}
+	log := &testenv.Log{}
 	options := Options{
 		Addr:         "127.0.0.1:0",
 		Schema:       schemaOf(r),

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -24,7 +23,7 @@ type replicated struct {
 	*rig
 	behind *bun.DB // the replica, behind the store's back
 	asked  recorder
-	logged lines
+	logged testenv.Log
 }
 
 func newReplicated(t testing.TB, primary, replica string) *replicated {
@@ -62,25 +61,6 @@ func (r *recorder) take() string {
 	all := strings.Join(r.statements, "\n")
 	r.statements = nil
 	return all
-}
-
-// lines are what was logged.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.text.Reset()
-	return l.text.String()
 }
 
 func first(ids []models.ID) models.ID { return append(ids, 0)[0] }
@@ -144,7 +124,7 @@ func (r *replicated) settled() {
 	})
 	r.ran()
 	r.asked.take()
-	r.logged.take()
+	r.logged.Take()
 }
 
 // What was committed a moment before is in the answer, whether the replica has it or is too late; a pooler in transaction mode
@@ -191,12 +171,12 @@ func TestReplica_LagsAndComesBack(t *testing.T) {
 		r.profile(n)
 		r.wantStatistics(n, lagging)
 	}
-	if got := r.logged.take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "out of use") || !strings.Contains(got, "reason=lagging") {
+	if got := r.logged.Take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "out of use") || !strings.Contains(got, "reason=lagging") {
 		t.Errorf("log of a replica that lags: got %q, want one line", got)
 	}
 	r.replay(true)
 	r.settledAfter(3)
-	if got := r.logged.take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "back in use") {
+	if got := r.logged.Take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "back in use") {
 		t.Errorf("log of a replica that is back: got %q, want one line", got)
 	}
 	// Replay that needs what a statement reads ends the statement: the primary answers.
@@ -208,17 +188,28 @@ func TestReplica_LagsAndComesBack(t *testing.T) {
 	}
 	before := r.ReplicaReads()
 	once := false
-	err := r.Store.replica.read(t.Context(), func(ctx context.Context, db bun.IDB) error {
-		if once {
-			return nil
-		}
-		once = true
-		_, err := db.ExecContext(ctx, "SELECT FROM in_the_way")
-		r.noError(err)
-		r.exec("DROP TABLE in_the_way")
-		_, err = db.ExecContext(ctx, "SELECT pg_sleep(30)")
-		return err
+	done := make(chan error, 1)
+	go func() {
+		done <- r.Store.replica.read(t.Context(), func(ctx context.Context, db bun.IDB) error {
+			if once {
+				return nil
+			}
+			once = true
+			if _, err := db.ExecContext(ctx, "SELECT FROM in_the_way"); err != nil {
+				return err
+			}
+			_, err := db.ExecContext(ctx, "SELECT pg_sleep(30)")
+			return err
+		})
+	}()
+	eventually(t, "the statement runs", func() bool { // between two statements replay would end the connection
+		var running int
+		r.noError(r.behind.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(30)'").
+			Scan(t.Context(), &running))
+		return running == 1
 	})
+	r.exec("DROP TABLE in_the_way")
+	err := <-done
 	before["conflict"]++
 	if after := r.ReplicaReads(); err != nil || !once || !maps.Equal(after, before) {
 		t.Errorf("a statement in replay's way: got %v, %v, want one conflict more than %v, and no error", err, after, before)
@@ -273,7 +264,7 @@ func TestReplica_KilledAndBack(t *testing.T) {
 	r.profile(1)
 	r.wantStatistics(1, fault)
 	r.wantStatistics(1, fault)
-	if got := r.logged.take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "reason=fault") {
+	if got := r.logged.Take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "reason=fault") {
 		t.Errorf("log of a replica that was killed: got %q, want one line", got)
 	}
 	r.noError(servers[1].Restart(t.Context()))
