@@ -79,7 +79,8 @@ type Cache struct {
 	Options
 	local   *local // nil: none
 	breaker breaker
-	trips   conveyor
+	looks   conveyor // that a reader waits for
+	stores  conveyor // that store or remove
 	// exponential draws from the exponential distribution of mean 1; tests steer it.
 	exponential func() float64
 	ctx         context.Context // ends with Close; for work that outlives the request that began it
@@ -93,6 +94,8 @@ func New(o Options) *Cache {
 	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64}
 	c.local = newLocal(c.LocalBytes)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.looks = conveyor{budget: c.ReadBudget, send: c.trip}
+	c.stores = conveyor{budget: c.WriteBudget, send: c.trip}
 	return c
 }
 
@@ -117,11 +120,11 @@ func (c *Cache) Available() bool { return !c.breaker.open.Load() }
 // pipe sends the commands that queue adds in one round trip and reports whether Redis answered any of them. Each carries
 // its own result; an error that Redis itself replied is one of those, and not a fault of Redis. Of a cluster, some nodes may
 // have answered and others not: see answered.
-func (c *Cache) pipe(ctx context.Context, budget time.Duration, queue func(redis.Pipeliner)) bool {
+func (c *Cache) pipe(ctx context.Context, by *conveyor, add queue) bool {
 	if !c.Available() {
 		return false
 	}
-	return ctx.Err() == nil && c.trips.carry(queue, budget, c.trip)
+	return ctx.Err() == nil && by.carry(add)
 }
 
 // trip makes one round trip for all of those who wait for it.

@@ -9,10 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A crowd that comes while all lanes are busy makes one round trip together, for each budget.
+// A crowd that comes while all lanes are busy makes one round trip together.
 func TestConveyor_CrowdTravelsTogether(t *testing.T) {
 	t.Parallel()
-	var v conveyor
 	release := make(chan struct{})
 	var trips, carried atomic.Int64
 	send := func(queues []queue, _ time.Duration) bool {
@@ -21,25 +20,26 @@ func TestConveyor_CrowdTravelsTogether(t *testing.T) {
 		<-release
 		return true
 	}
+	v := conveyor{budget: time.Second, send: send}
 	nothing := func(redis.Pipeliner) {}
 	var callers sync.WaitGroup
 	for range lanes {
-		callers.Go(func() { v.carry(nothing, time.Second, send) })
+		callers.Go(func() { v.carry(nothing) })
 	}
 	for trips.Load() < lanes {
 	}
 	const crowd = 300
 	for range crowd {
 		callers.Go(func() {
-			if !v.carry(nothing, time.Second, send) {
+			if !v.carry(nothing) {
 				t.Error("carried together: got false, want true")
 			}
 		})
 	}
 	for waiting := 0; waiting < crowd; {
 		v.mu.Lock()
-		if next := v.waiting[time.Second]; next != nil {
-			waiting = len(next.queues)
+		if v.next != nil {
+			waiting = len(v.next.queues)
 		}
 		v.mu.Unlock()
 	}
@@ -48,8 +48,8 @@ func TestConveyor_CrowdTravelsTogether(t *testing.T) {
 	if trips.Load() != lanes+1 || carried.Load() != lanes+crowd {
 		t.Errorf("got %d trips for %d callers, want %d for %d", trips.Load(), carried.Load(), lanes+1, lanes+crowd)
 	}
-	if v.running != 0 || len(v.waiting) != 0 {
-		t.Errorf("afterwards: got %d lanes busy, %d waiting, want none", v.running, len(v.waiting))
+	if v.running != 0 || v.next != nil {
+		t.Errorf("afterwards: got %d lanes busy and some waiting: %t, want none", v.running, v.next != nil)
 	}
 }
 

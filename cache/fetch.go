@@ -147,7 +147,7 @@ func (f *fetch[K, V]) acquire() bool {
 	entries := make([]*redis.StringCmd, len(f.todo))
 	f.roundTrips++
 	began := time.Now()
-	ok := c.pipe(c.ctx, c.ReadBudget, func(p pipeliner) {
+	ok := c.pipe(c.ctx, &c.looks, func(p pipeliner) {
 		for i, key := range f.todo {
 			locks[i] = p.SetArgs(c.ctx, lockKey(f.names[key]), f.token, redis.SetArgs{Mode: "NX", Get: true, TTL: c.Lease})
 			entries[i] = p.Get(c.ctx, f.names[key])

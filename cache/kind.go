@@ -136,7 +136,7 @@ func (k *Kind[K, V]) held(ctx context.Context, key K) (value V, found, ok bool) 
 // Forget removes entries, for kinds that promise their TTL alone: the author of a change then reads its result. What is
 // being loaded meanwhile is not stored.
 func (k *Kind[K, V]) Forget(ctx context.Context, keys ...K) {
-	k.cache.pipe(context.WithoutCancel(ctx), k.cache.WriteBudget, func(p pipeliner) {
+	k.cache.pipe(context.WithoutCancel(ctx), &k.cache.stores, func(p pipeliner) {
 		for _, key := range keys {
 			name := k.name(key)
 			// First the lock, so that who holds it stores nothing; and one by one: a slot of a cluster may be between two nodes.

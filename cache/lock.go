@@ -55,18 +55,18 @@ var (
 	// lookScript reads entries, and takes the locks of those that are not there, for its token, of the first ARGV[3]: KEYS are
 	// so many pairs of an entry and its lock, then entries alone. An entry is answered as it is; what came of a lock in an
 	// array: nil if it was free, or its holder's token; and 0 stands for an error, since one inside an array ends a
-	// connection of go-redis.
+	// connection of go-redis. Commands are what a script's time goes into, so it makes few.
 	lookScript = redis.NewScript(`
-local function asked(...)
-  local reply = redis.pcall(...)
-  return type(reply) == 'table' and 0 or reply
-end
-local found, locks = {}, tonumber(ARGV[3])
+local there, found, locks = redis.call('MGET', unpack(KEYS)), {}, tonumber(ARGV[3])
 for i = 1, locks do
-  found[i] = asked('GET', KEYS[2 * i - 1]) or {asked('SET', KEYS[2 * i], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])}
+  local entry, holder = there[2 * i - 1], there[2 * i]
+  if not entry and not holder and redis.pcall('PSETEX', KEYS[2 * i], ARGV[2], ARGV[1]).err then
+    holder = 0
+  end
+  found[i] = entry or {holder}
 end
 for i = 2 * locks + 1, #KEYS do
-  found[#found + 1] = asked('GET', KEYS[i])
+  found[#found + 1] = there[i]
 end
 return found`)
 
@@ -76,12 +76,15 @@ return found`)
 	// its lock, ARGV the token, then for each an entry's bytes and its TTL in ms. A holder that has lost its lock stores
 	// nothing: another may have stored something newer.
 	fillScript = redis.NewScript(`
-for i = 1, #KEYS, 2 do
-  if redis.call('GET', KEYS[i + 1]) == ARGV[1] then
-    redis.pcall('SET', KEYS[i], ARGV[i + 1], 'PX', ARGV[i + 2])
-    redis.pcall('DEL', KEYS[i + 1])
+local locks, held = {}, {}
+for i = 2, #KEYS, 2 do locks[i / 2] = KEYS[i] end
+for i, holder in ipairs(redis.call('MGET', unpack(locks))) do
+  if holder == ARGV[1] then
+    redis.pcall('PSETEX', KEYS[2 * i - 1], ARGV[2 * i + 1], ARGV[2 * i])
+    held[#held + 1] = locks[i]
   end
-end`)
+end
+if #held > 0 then redis.pcall('DEL', unpack(held)) end`)
 	releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`)
@@ -98,9 +101,9 @@ type call struct {
 
 // scripts runs a script several times in one round trip, or two where Redis does not know it yet. It returns what each run
 // was answered; nil if nothing was.
-func (c *Cache) scripts(ctx context.Context, budget time.Duration, script *redis.Script, calls []call) []*redis.Cmd {
+func (c *Cache) scripts(ctx context.Context, by *conveyor, script *redis.Script, calls []call) []*redis.Cmd {
 	replies := make([]*redis.Cmd, len(calls))
-	ok := c.pipe(ctx, budget, func(p redis.Pipeliner) {
+	ok := c.pipe(ctx, by, func(p redis.Pipeliner) {
 		for i, one := range calls {
 			replies[i] = script.EvalSha(ctx, p, one.keys, one.args...)
 		}
@@ -113,7 +116,7 @@ func (c *Cache) scripts(ctx context.Context, budget time.Duration, script *redis
 		unknown = unknown || redis.HasErrorPrefix(reply.Err(), "NOSCRIPT")
 	}
 	if unknown {
-		c.pipe(ctx, budget, func(p redis.Pipeliner) {
+		c.pipe(ctx, by, func(p redis.Pipeliner) {
 			for i, one := range calls {
 				if redis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
 					replies[i] = script.Eval(ctx, p, one.keys, one.args...)
@@ -148,7 +151,7 @@ func (c *Cache) fill(ctx context.Context, token string, fills []filling) {
 	}
 	var refused []string
 	var apart []filling
-	for i, reply := range c.scripts(ctx, c.WriteBudget, fillScript, calls) {
+	for i, reply := range c.scripts(ctx, &c.stores, fillScript, calls) {
 		err := reply.Err()
 		if errors.Is(err, redis.Nil) || !isReply(err) {
 			continue
@@ -163,12 +166,14 @@ func (c *Cache) fill(ctx context.Context, token string, fills []filling) {
 	c.release(ctx, token, refused)
 }
 
-// together is how many keys of n one script may reach: those of a cluster keep to one slot.
+// together is how many of n entries one script may reach: those of a cluster keep to one slot, and no script may hold Redis
+// up for long.
 func (c *Cache) together(n int) int {
+	const most = 200
 	if _, cluster := c.Redis.(*redis.ClusterClient); cluster {
 		return 1
 	}
-	return max(n, 1)
+	return max(min(n, most), 1)
 }
 
 // fillApart stores entries of a slot that is between two nodes of a cluster. No script can reach both the entry and its lock
@@ -180,7 +185,7 @@ func (c *Cache) fillApart(ctx context.Context, token string, fills []filling) {
 		return
 	}
 	locks := make([]*redis.StringCmd, len(fills))
-	ok := c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+	ok := c.pipe(ctx, &c.stores, func(p redis.Pipeliner) {
 		for i, f := range fills {
 			locks[i] = p.Get(ctx, lockKey(f.name))
 		}
@@ -194,7 +199,7 @@ func (c *Cache) fillApart(ctx context.Context, token string, fills []filling) {
 	if len(ours) == 0 {
 		return
 	}
-	c.pipe(ctx, c.WriteBudget, func(p redis.Pipeliner) {
+	c.pipe(ctx, &c.stores, func(p redis.Pipeliner) {
 		for _, f := range ours {
 			p.Set(ctx, f.name, f.raw, f.ttl)
 		}
@@ -237,7 +242,7 @@ func (l *lease) renew() {
 	for i, key := range l.keys {
 		calls[i] = call{[]string{lockKey(key)}, []any{l.token, l.cache.Lease.Milliseconds()}}
 	}
-	l.cache.scripts(l.cache.ctx, l.cache.WriteBudget, renewScript, calls)
+	l.cache.scripts(l.cache.ctx, &l.cache.stores, renewScript, calls)
 	l.timer.Reset(l.cache.Lease / 3)
 }
 
@@ -250,5 +255,5 @@ func (c *Cache) release(ctx context.Context, token string, keys []string) {
 	for i, key := range keys {
 		calls[i] = call{[]string{lockKey(key)}, []any{token}}
 	}
-	c.scripts(ctx, c.WriteBudget, releaseScript, calls)
+	c.scripts(ctx, &c.stores, releaseScript, calls)
 }

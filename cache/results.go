@@ -126,7 +126,7 @@ func (r *Results) find(ctx context.Context, name string, b *Batch, at look) (*Re
 	var reply *redis.StringCmd
 	b.RoundTrips++
 	began := time.Now()
-	ok := r.cache.pipe(ctx, r.cache.ReadBudget, func(p pipeliner) { reply = p.Get(ctx, name) })
+	ok := r.cache.pipe(ctx, &r.cache.looks, func(p pipeliner) { reply = p.Get(ctx, name) })
 	if explains(ctx) {
 		b.Trips = append(b.Trips, trip(began))
 	}
@@ -300,7 +300,7 @@ func (r *Results) keep(name string, e entry, ttl time.Duration) *Result {
 	r.cache.Observer.Stored(r.Name, len(raw))
 	r.cache.work.Go(func() { // Close waits for it: it was said to be kept
 		ctx := context.WithoutCancel(r.cache.ctx)
-		r.cache.pipe(ctx, r.cache.WriteBudget, func(p pipeliner) { p.Set(ctx, name, raw, ttl) })
+		r.cache.pipe(ctx, &r.cache.stores, func(p pipeliner) { p.Set(ctx, name, raw, ttl) })
 	})
 	return one
 }

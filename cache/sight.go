@@ -20,17 +20,16 @@ type sight struct {
 // nothing can load at once. It returns sights of claimed, then of others; none if Redis did not answer, which may yet have
 // given locks.
 func (c *Cache) see(ctx context.Context, token string, claimed, others []string) []sight {
-	calls := c.looks(token, claimed, others)
-	replies := c.scripts(ctx, c.ReadBudget, lookScript, calls)
+	each := c.together(len(claimed) + len(others))
+	replies := c.scripts(ctx, &c.looks, lookScript, c.sightings(token, claimed, others, each))
 	if replies == nil {
 		return nil
 	}
 	sights := make([]sight, len(claimed)+len(others))
 	var refused []int
-	each := c.together(len(sights))
 	for i, reply := range replies {
 		found, err := reply.Slice()
-		for j := range each {
+		for j := range min(each, len(sights)-i*each) {
 			n := i*each + j
 			switch {
 			case err == nil && j < len(found):
@@ -46,24 +45,20 @@ func (c *Cache) see(ctx context.Context, token string, claimed, others []string)
 	return sights
 }
 
-// looks are calls of lookScript: one, or one for each name where a script must keep to one slot.
-func (c *Cache) looks(token string, claimed, others []string) []call {
+// sightings are calls of lookScript, for each names together.
+func (c *Cache) sightings(token string, claimed, others []string, each int) []call {
 	lease := c.Lease.Milliseconds()
-	if n := len(claimed) + len(others); c.together(n) < n {
-		calls := make([]call, 0, len(claimed)+len(others))
-		for _, name := range claimed {
-			calls = append(calls, call{[]string{name, lockKey(name)}, []any{token, lease, 1}})
+	calls := make([]call, 0, (len(claimed)+len(others)+each-1)/each)
+	for begin := 0; begin < len(claimed)+len(others); begin += each {
+		own := claimed[min(begin, len(claimed)):min(begin+each, len(claimed))]
+		rest := others[max(0, begin-len(claimed)):max(0, min(begin+each-len(claimed), len(others)))]
+		keys := make([]string, 0, 2*len(own)+len(rest))
+		for _, name := range own {
+			keys = append(keys, name, lockKey(name))
 		}
-		for _, name := range others {
-			calls = append(calls, call{[]string{name}, []any{token, lease, 0}})
-		}
-		return calls
+		calls = append(calls, call{append(keys, rest...), []any{token, lease, len(own)}})
 	}
-	keys := make([]string, 0, 2*len(claimed)+len(others))
-	for _, name := range claimed {
-		keys = append(keys, name, lockKey(name))
-	}
-	return []call{{append(keys, others...), []any{token, lease, len(claimed)}}}
+	return calls
 }
 
 // sighted reads one of lookScript's answers.
@@ -102,7 +97,7 @@ func (c *Cache) seeAlone(ctx context.Context, names []string, refused []int, sig
 		return
 	}
 	replies := make([]*redis.StringCmd, len(refused))
-	ok := c.pipe(ctx, c.ReadBudget, func(p pipeliner) {
+	ok := c.pipe(ctx, &c.looks, func(p pipeliner) {
 		for i, n := range refused {
 			replies[i] = p.Get(ctx, names[n])
 		}
