@@ -2,7 +2,6 @@ package cache
 
 import (
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"time"
 
@@ -15,8 +14,10 @@ type fetch[K comparable, V any] struct {
 	kind       *Kind[K, V]
 	names      map[K]string
 	token      string
-	early      bool // a refresh: what another has locked or refreshed already is left alone
-	strict     bool // for a read that waits little for others
+	early      bool            // a refresh: what another has locked or refreshed already is left alone
+	strict     bool            // for a read that waits little for others
+	reader     <-chan struct{} // closed when nobody waits for the values any more
+	awaited    <-chan struct{} // closed when another read waits for this one
 	explained  bool
 	todo       []K           // to be asked for their locks
 	won        []K           // whose locks are held, to be loaded
@@ -258,12 +259,28 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		}
 		if len(f.lost)+len(f.alone) == 0 {
 			close(f.loadedAll)
-			runtime.Gosched() // or readers would wait on this processor while entries are encoded
+			if !f.strict && !f.early {
+				c.linger(f.reader, f.awaited)
+			}
 		}
 		held.end()
 		f.fill(keys, done)
 	}
 	return nil
+}
+
+// linger leaves the processors to whoever asked: what was loaded is stored when that has its answer, when another waits for
+// it, or after a moment that others hardly notice.
+func (c *Cache) linger(reader, awaited <-chan struct{}) {
+	const moment = 2 * time.Millisecond
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case <-reader:
+	case <-awaited:
+	case <-c.ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // fill stores what was loaded and gives the locks back. Without a grant at its beginning a load has no as-of, and what

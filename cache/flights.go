@@ -7,8 +7,9 @@ import (
 
 // flight is work on a key that others may wait for.
 type flight struct {
-	done   chan struct{}
-	failed bool // settled once done is closed
+	awaited chan struct{} // closed once another waits
+	done    chan struct{}
+	failed  bool // settled once done is closed
 }
 
 // flights are those under way in this process. The zero value has none.
@@ -21,6 +22,7 @@ type flights[K comparable] struct {
 // way for, one of waits for each of theirs.
 type claim[K comparable] struct {
 	mine, theirs []K
+	own          *flight // of mine
 	waits        []*flight
 }
 
@@ -30,16 +32,26 @@ func (f *flights[K]) claim(keys []K) (c claim[K]) {
 	if f.all == nil {
 		f.all = make(map[K]*flight)
 	}
-	own := &flight{done: make(chan struct{})}
+	c.own = &flight{awaited: make(chan struct{}), done: make(chan struct{})}
 	for _, key := range keys {
-		if other := f.all[key]; other != nil && other != own {
+		if other := f.all[key]; other != nil && other != c.own {
 			c.theirs, c.waits = append(c.theirs, key), append(c.waits, other)
+			other.await()
 			continue
 		}
-		f.all[key] = own
+		f.all[key] = c.own
 		c.mine = append(c.mine, key)
 	}
 	return c
+}
+
+// await notes, under the lock of its flights, that somebody waits.
+func (f *flight) await() {
+	select {
+	case <-f.awaited:
+	default:
+		close(f.awaited)
+	}
 }
 
 // leave gives up those of the keys that were claimed together which are not wanted any more, and ends their flight if none is.

@@ -9,6 +9,8 @@ import (
 // notes are what a result depends on that is made of several reads: the tags of all, and when the first of them expires.
 // Reads with a context that has notes add to them; the methods of nil do nothing.
 type notes struct {
+	reader <-chan struct{} // closed when nobody waits for the result any more
+
 	mu      sync.Mutex
 	all     map[string]struct{}
 	until   time.Time // zero before the first read
@@ -17,14 +19,23 @@ type notes struct {
 
 type notesKey struct{}
 
+// withNotes returns a context for reads that goes on when ctx ends.
 func withNotes(ctx context.Context) (context.Context, *notes) {
-	n := &notes{all: make(map[string]struct{})}
-	return context.WithValue(ctx, notesKey{}, n), n
+	n := &notes{reader: ctx.Done(), all: make(map[string]struct{})}
+	return context.WithValue(context.WithoutCancel(ctx), notesKey{}, n), n
 }
 
 func notesOf(ctx context.Context) *notes {
 	n, _ := ctx.Value(notesKey{}).(*notes)
 	return n
+}
+
+// readerOf is closed when what is read under ctx has reached whoever asked, or is not wanted any more.
+func readerOf(ctx context.Context) <-chan struct{} {
+	if n := notesOf(ctx); n != nil {
+		return n.reader
+	}
+	return ctx.Done()
 }
 
 // Restrict lets the result that is being made live for maxAge at most, counted from now; 0 keeps it out of every cache.

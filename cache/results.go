@@ -210,14 +210,10 @@ func (r *Results) open(name string, raw []byte, at look) (*Result, Reason) {
 	if !ok {
 		return nil, foreign
 	}
-	r.keepLocal(name, &Result{entry: e, Value: value, hashes: hashes})
-	return &Result{entry: e, Value: value, Early: r.cache.due(&e, at.now)}, ""
-}
-
-func (r *Results) keepLocal(name string, one *Result) {
 	if r.local != nil {
-		r.local.Set(name, &Result{entry: one.entry, Value: one.Value, hashes: slices.Clone(one.hashes), Local: true})
+		r.local.Set(name, &Result{entry: e, Value: value, hashes: slices.Clone(hashes), Local: true})
 	}
+	return &Result{entry: e, Value: value, Early: r.cache.due(&e, at.now)}, ""
 }
 
 // maker makes a result and returns its bytes, and how long it may be kept at most; 0 keeps it from being stored. Reads
@@ -267,7 +263,7 @@ func (r *Results) fly(ctx context.Context, mine []string, make maker) (kept *Res
 // run makes a result and keeps it if it may be kept. The as-of is sampled before anything is read.
 func (r *Results) run(ctx context.Context, name string, make maker) (kept *Result) {
 	asOf, granted := r.cache.Freshness.AsOf()
-	ctx, n := withNotes(context.WithoutCancel(ctx))
+	ctx, n := withNotes(ctx)
 	start := r.cache.Now()
 	body, maxAge := make(ctx)
 	if !granted || maxAge <= 0 {
@@ -285,24 +281,26 @@ func (r *Results) run(ctx context.Context, name string, make maker) (kept *Resul
 		return nil
 	}
 	e.tags = n.packed()
-	return r.keep(name, e, e.expires.Sub(now))
+	return r.keep(name, e, e.expires.Sub(now), n.reader)
 }
 
-// keep stores in memory now, and in Redis while the result is already on its way to the client.
-func (r *Results) keep(name string, e entry, ttl time.Duration) *Result {
+// keep stores in memory now, and in Redis when the result has left for its reader.
+func (r *Results) keep(name string, e entry, ttl time.Duration, reader <-chan struct{}) *Result {
 	value, ok := r.Open(e.payload)
 	if !ok || len(e.payload) > r.MaxBytes || ttl <= 0 {
 		return nil
 	}
-	one := &Result{entry: e, Value: value, hashes: r.cache.Freshness.hashes(e.tags, nil)}
-	r.keepLocal(name, one)
-	raw := e.append(nil, name)
-	r.cache.Observer.Stored(r.Name, len(raw))
+	if r.local != nil {
+		r.local.Set(name, &Result{entry: e, Value: value, hashes: r.cache.Freshness.hashes(e.tags, nil), Local: true})
+	}
 	r.cache.work.Go(func() { // Close waits for it: it was said to be kept
+		r.cache.linger(reader, nil)
+		raw := e.append(nil, name)
+		r.cache.Observer.Stored(r.Name, len(raw))
 		ctx := context.WithoutCancel(r.cache.ctx)
 		r.cache.pipe(ctx, &r.cache.stores, func(p pipeliner) { p.Set(ctx, name, raw, ttl) })
 	})
-	return one
+	return &Result{entry: e, Value: value}
 }
 
 // packed are all tags in one order, so that those of a type stand together.
@@ -320,7 +318,7 @@ func (n *notes) packed() packed {
 func (r *Results) Derive(one *Result, key string, body []byte) *Result {
 	e := one.entry
 	e.payload = body
-	if kept := r.keep(r.name(key), e, e.expires.Sub(r.cache.Now())); kept != nil {
+	if kept := r.keep(r.name(key), e, e.expires.Sub(r.cache.Now()), nil); kept != nil {
 		return kept
 	}
 	value, ok := r.Open(body)

@@ -278,12 +278,13 @@ func (c *conn) answer(h *head, body []byte) bool {
 	}
 	c.arm(time.Now())
 	x := newExchange(c, h, body)
-	return c.end(c.handle(x) && x.response.finish())
+	ok := c.handle(x) && x.response.finish()
+	x.context.end() // what waits for it has time, the client has not
+	return c.end(ok)
 }
 
 // handle is false if the handler has panicked.
 func (c *conn) handle(x *exchange) (ok bool) {
-	defer x.context.end()
 	defer func() {
 		if ok {
 			return
