@@ -303,6 +303,7 @@ func (r *read[K, V]) fetch(ctx context.Context, f *fetch[K, V], keys []K) error 
 	f.strict, f.explained = r.strict != nil, r.why != nil
 	done := make(chan error, 1)
 	r.kind.cache.work.Go(func() {
+		deepen(false)
 		err := f.run()
 		r.kind.flights.land(keys, err != nil)
 		done <- err
