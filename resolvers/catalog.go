@@ -21,7 +21,7 @@ func (queries) Products(
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, page, l.product, func(context.Context, *store.Page, *sync.WaitGroup) {}, after != nil)
+	return connect(ctx, page, &l.product, func(context.Context, *store.Page, *sync.WaitGroup) {}, after != nil)
 }
 
 func (queries) Product(ctx context.Context, id models.ID) (*models.Product, error) {
@@ -50,16 +50,16 @@ func (queries) TopPosts(ctx context.Context, period models.Period, categories []
 	if err != nil {
 		return nil, err
 	}
-	return top(ctx, from(ctx).topPosts, from(ctx).post, key)
+	return top(ctx, &from(ctx).topPosts, &from(ctx).post, key)
 }
 
 func (queries) TopProfiles(ctx context.Context, period models.Period) ([]*models.Profile, error) {
-	return top(ctx, from(ctx).topProfiles, from(ctx).profile, store.TopKey{Period: period})
+	return top(ctx, &from(ctx).topProfiles, &from(ctx).profile, store.TopKey{Period: period})
 }
 
 // top loads what a list names. What was deleted after the list was cached is left out.
 func top[T any](
-	ctx context.Context, lists loader[store.TopKey, []models.ID], nodes loader[models.ID, *T], key store.TopKey,
+	ctx context.Context, lists *loader[store.TopKey, []models.ID], nodes *loader[models.ID, *T], key store.TopKey,
 ) ([]*T, error) {
 	ids, err := lists.load(ctx, key)
 	if err != nil {

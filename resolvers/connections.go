@@ -13,7 +13,7 @@ type lookahead func(ctx context.Context, page *store.Page, work *sync.WaitGroup)
 
 // connect makes a connection of a page. An entry that was deleted after the page was cached is left out.
 func connect[T any](
-	ctx context.Context, page *store.Page, nodes loader[models.ID, *T], ahead lookahead, continued bool,
+	ctx context.Context, page *store.Page, nodes *loader[models.ID, *T], ahead lookahead, continued bool,
 ) (*models.Connection[T], error) {
 	var work sync.WaitGroup
 	ahead(ctx, page, &work)
@@ -40,18 +40,18 @@ func connect[T any](
 }
 
 func (l *loaders) connectPosts(ctx context.Context, page *store.Page, continued bool) (*models.PostConnection, error) {
-	return connect(ctx, page, l.post, l.postsAhead, continued)
+	return connect(ctx, page, &l.post, l.postsAhead, continued)
 }
 
 func (l *loaders) connectProfiles(
 	ctx context.Context, page *store.Page, continued bool,
 ) (*models.ProfileConnection, error) {
-	return connect(ctx, page, l.profile, l.profilesAhead, continued)
+	return connect(ctx, page, &l.profile, l.profilesAhead, continued)
 }
 
 // listPage loads a page of one of a profile's lists.
 func listPage(
-	ctx context.Context, pages loader[store.ListKey, *store.Page], name store.List, of models.ID, first *int, after *string,
+	ctx context.Context, pages *loader[store.ListKey, *store.Page], name store.List, of models.ID, first *int, after *string,
 ) (*store.Page, error) {
 	key, err := store.NewListKey(name, of, first, after)
 	if err != nil {

@@ -40,7 +40,7 @@ func (profiles) Posts(
 	ctx context.Context, p *models.Profile, first *int, after *string,
 ) (*models.PostConnection, error) {
 	l := from(ctx)
-	page, err := listPage(ctx, l.authorPosts, store.AuthorPosts, p.ID, first, after)
+	page, err := listPage(ctx, &l.authorPosts, store.AuthorPosts, p.ID, first, after)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (profiles) Followers(
 	ctx context.Context, p *models.Profile, first *int, after *string,
 ) (*models.ProfileConnection, error) {
 	l := from(ctx)
-	page, err := listPage(ctx, l.followers, store.Followers, p.ID, first, after)
+	page, err := listPage(ctx, &l.followers, store.Followers, p.ID, first, after)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (profiles) Following(
 	ctx context.Context, p *models.Profile, first *int, after *string,
 ) (*models.ProfileConnection, error) {
 	l := from(ctx)
-	page, err := listPage(ctx, l.following, store.Following, p.ID, first, after)
+	page, err := listPage(ctx, &l.following, store.Following, p.ID, first, after)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package resolvers
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -60,30 +61,30 @@ func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 	return context.WithValue(ctx, loadersKey{}, &loaders{
 		several:           severalRoots(ctx),
 		inspect:           inspect.From(ctx),
-		profile:           newLoader(ctx, s.Profiles),
-		handle:            newLoader(ctx, s.Handles),
-		profileCounts:     newLoader(ctx, s.ProfileCounts),
-		post:              newLoader(ctx, s.Posts),
-		postCounts:        newLoader(ctx, s.PostCounts),
-		liked:             newLoader(ctx, s.Likes),
-		follows:           newLoader(ctx, s.Follows),
-		feed:              newLoader(ctx, s.Feed),
-		authorPosts:       newLoader(ctx, s.AuthorPosts),
-		followers:         newLoader(ctx, s.Followers),
-		following:         newLoader(ctx, s.Following),
-		settings:          newLoader(ctx, s.Settings),
-		sessions:          newLoader(ctx, s.Sessions),
-		config:            newLoader(ctx, s.Configs),
-		currentConfig:     newLoader(ctx, s.CurrentConfigs),
-		product:           newLoader(ctx, s.Products),
-		products:          newLoader(ctx, s.ProductPages),
-		dictionary:        newLoader(ctx, s.Dictionaries),
-		currentDictionary: newLoader(ctx, s.CurrentDictionaries),
-		topPosts:          newLoader(ctx, s.TopPosts),
-		topProfiles:       newLoader(ctx, s.TopProfiles),
-		statistics:        newLoader(ctx, s.Statistics),
-		rates:             newLoader(ctx, r.external.Rates),
-		places:            newLoader(ctx, r.external.Places),
+		profile:           of(ctx, s.Profiles),
+		handle:            of(ctx, s.Handles),
+		profileCounts:     of(ctx, s.ProfileCounts),
+		post:              of(ctx, s.Posts),
+		postCounts:        of(ctx, s.PostCounts),
+		liked:             of(ctx, s.Likes),
+		follows:           of(ctx, s.Follows),
+		feed:              of(ctx, s.Feed),
+		authorPosts:       of(ctx, s.AuthorPosts),
+		followers:         of(ctx, s.Followers),
+		following:         of(ctx, s.Following),
+		settings:          of(ctx, s.Settings),
+		sessions:          of(ctx, s.Sessions),
+		config:            of(ctx, s.Configs),
+		currentConfig:     of(ctx, s.CurrentConfigs),
+		product:           of(ctx, s.Products),
+		products:          of(ctx, s.ProductPages),
+		dictionary:        of(ctx, s.Dictionaries),
+		currentDictionary: of(ctx, s.CurrentDictionaries),
+		topPosts:          of(ctx, s.TopPosts),
+		topProfiles:       of(ctx, s.TopProfiles),
+		statistics:        of(ctx, s.Statistics),
+		rates:             of(ctx, r.external.Rates),
+		places:            of(ctx, r.external.Places),
 	})
 }
 
@@ -95,53 +96,60 @@ func (r *Resolver) WithMutationLoaders(ctx context.Context) context.Context {
 
 func from(ctx context.Context) *loaders { return ctx.Value(loadersKey{}).(*loaders) }
 
-// loader is a dataloader over a kind. What does not exist loads as the zero value.
+// loader is a dataloader over a kind, made when somebody asks: most responses need few of them. What does not exist loads
+// as the zero value.
 type loader[K comparable, V any] struct {
-	kind    string
-	batched *dataloader.Loader[K, V]
-	read    func(keys []K) (map[K]V, error)
+	ctx  context.Context
+	kind *cache.Kind[K, V]
+	once sync.Once
+	made *dataloader.Loader[K, V]
 }
 
-func newLoader[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V]) loader[K, V] {
-	read := func(keys []K) (map[K]V, error) { return kind.Many(ctx, keys) }
-	batch := func(_ context.Context, keys []K) []*dataloader.Result[V] {
-		values, err := read(keys)
-		results := make([]*dataloader.Result[V], len(keys))
-		for i, key := range keys {
-			results[i] = &dataloader.Result[V]{Data: values[key], Error: err}
-		}
-		return results
+func of[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V]) loader[K, V] {
+	return loader[K, V]{ctx: ctx, kind: kind}
+}
+
+func (l *loader[K, V]) batched() *dataloader.Loader[K, V] {
+	l.once.Do(func() { l.made = dataloader.NewBatchedLoader(l.batch, dataloader.WithWait[K, V](gather)) })
+	return l.made
+}
+
+func (l *loader[K, V]) batch(_ context.Context, keys []K) []*dataloader.Result[V] {
+	values, err := l.kind.Many(l.ctx, keys)
+	results := make([]*dataloader.Result[V], len(keys))
+	for i, key := range keys {
+		results[i] = &dataloader.Result[V]{Data: values[key], Error: err}
 	}
-	return loader[K, V]{kind.Name, dataloader.NewBatchedLoader(batch, dataloader.WithWait[K, V](gather)), read}
+	return results
 }
 
 // load waits for one key, together with those that other resolvers ask for meanwhile.
-func (l loader[K, V]) load(ctx context.Context, key K) (V, error) {
+func (l *loader[K, V]) load(ctx context.Context, key K) (V, error) {
 	values, err := l.loadAll(ctx, []K{key})
 	return values[key], err
 }
 
 // loadAll waits for keys that are known together. They are read at once if nobody else can be about to ask for others.
-func (l loader[K, V]) loadAll(ctx context.Context, keys []K) (map[K]V, error) {
+func (l *loader[K, V]) loadAll(ctx context.Context, keys []K) (map[K]V, error) {
 	if recorder := from(ctx).inspect; recorder != nil {
 		path := graphql.GetPath(ctx).String()
 		for _, key := range keys {
-			recorder.Want(l.kind, key, path)
+			recorder.Want(l.kind.Name, key, path)
 		}
 	}
 	if alone(ctx) {
-		values, err := l.read(keys)
+		values, err := l.kind.Many(l.ctx, keys)
 		if err != nil {
 			return nil, err
 		}
 		for _, key := range keys {
-			l.batched.Prime(ctx, key, values[key])
+			l.batched().Prime(ctx, key, values[key])
 		}
 		return values, nil
 	}
 	thunks := make([]dataloader.Thunk[V], len(keys))
 	for i, key := range keys {
-		thunks[i] = l.batched.Load(ctx, key)
+		thunks[i] = l.batched().Load(ctx, key)
 	}
 	values := make(map[K]V, len(keys))
 	for i, key := range keys {

@@ -75,7 +75,7 @@ func NewCacheMetrics(registry *prometheus.Registry) (*CacheMetrics, error) {
 // Stored counts an entry on its way to Redis.
 func (m *CacheMetrics) Stored(kind string, size int) { m.sizes.get(kind).Observe(float64(size)) }
 
-// Observe counts a batch, and notes in the request's record that its response will be stale in part.
+// Observe counts a batch, and notes in the request's record what that has to know of it.
 func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	if b.Stale > 0 {
 		recordOf(ctx).stale.Store(true)
@@ -101,6 +101,7 @@ func (m *CacheMetrics) Observe(ctx context.Context, b cache.Batch) {
 	case b.Err != nil:
 		m.loads.WithLabelValues(b.Kind, "error").Add(float64(max(b.Loaded, 1)))
 	case b.Loaded > 0:
+		recordOf(ctx).loaded.Store(true)
 		m.loads.WithLabelValues(b.Kind, "ok").Add(float64(b.Loaded))
 	}
 	of.roundTrips.Add(float64(b.RoundTrips))

@@ -33,6 +33,8 @@ type record struct {
 	address   uint64         // clientaddr.Key of where it came from
 	// stale is set by any goroutine that reads for the request: part of the response could not be proved fresh.
 	stale atomic.Bool
+	// loaded is set likewise: something was in no cache.
+	loaded atomic.Bool
 
 	// What left; status is 0 until something does.
 	status int
