@@ -298,10 +298,11 @@ func (c *conn) handle(x *exchange) (ok bool) {
 }
 
 // watch calls gone if the client leaves, until the returned function is called. That waits for the watch's end: nobody
-// else may read meanwhile.
+// else may read meanwhile. It begins after a moment, since most answers are quicker than anybody leaves.
 func (c *conn) watch(gone context.CancelFunc) (stop func()) {
+	const moment = 2 * time.Millisecond
 	done := make(chan struct{})
-	go func() {
+	begun := time.AfterFunc(moment, func() {
 		defer close(done)
 		var one [1]byte
 		n, err := c.Conn.Read(one[:])
@@ -309,8 +310,11 @@ func (c *conn) watch(gone context.CancelFunc) (stop func()) {
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			gone()
 		}
-	}()
+	})
 	return func() {
+		if begun.Stop() {
+			return
+		}
 		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
 		<-done
 		c.armed = time.Time{}
