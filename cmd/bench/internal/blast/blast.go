@@ -98,6 +98,30 @@ func (c *connection) first(check func(http.Header, []byte) error) error {
 	return nil
 }
 
+// Caller is one connection on which one request is made at a time.
+type Caller struct{ connection }
+
+// Dial connects to a host and port.
+func Dial(addr string) (*Caller, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &Caller{connection{Conn: conn, in: bufio.NewReaderSize(conn, 32<<10)}}, nil
+}
+
+// Ask returns how long the answer took, from the first byte sent to the last one read, and its body. Anything but 200 is an
+// error.
+func (c *Caller) Ask(request []byte) (took time.Duration, body []byte, err error) {
+	start := time.Now()
+	c.request = request
+	err = c.first(func(_ http.Header, whole []byte) error {
+		took, body = time.Since(start), whole
+		return nil
+	})
+	return took, body, err
+}
+
 // once sends the request and reads the answer to its end. Anything but 200 with a length is an error.
 func (c *connection) once() error {
 	if _, err := c.Write(c.request); err != nil {
