@@ -81,8 +81,9 @@ type Cache struct {
 	breaker breaker
 	looks   conveyor // that a reader waits for
 	stores  conveyor // that store or remove
-	// exponential draws from the exponential distribution of mean 1; tests steer it.
+	// exponential draws from the exponential distribution of mean 1; tests steer it, and moment, for which linger waits.
 	exponential func() float64
+	moment      time.Duration
 	ctx         context.Context // ends with Close; for work that outlives the request that began it
 	cancel      context.CancelFunc
 	work        sync.WaitGroup
@@ -91,7 +92,7 @@ type Cache struct {
 
 // New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.
 func New(o Options) *Cache {
-	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64}
+	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64, moment: 2 * time.Millisecond}
 	c.local = newLocal(c.LocalBytes)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.looks = conveyor{budget: c.ReadBudget, send: c.trip}

@@ -245,6 +245,67 @@ func TestMany_ColdCostsTwoRoundTripsAndOneLoad(t *testing.T) {
 	r.wantLoads(2)
 }
 
+// No script may reach all of these: each must find its own, and lock it.
+func TestMany_MoreThanAScriptReaches(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	k := r.kind()
+	var all, odd []int
+	want := map[int]string{}
+	for i := range 450 {
+		want[i] = fmt.Sprint("row ", i)
+		r.write(i, want[i])
+		if all = append(all, i); i%2 == 1 {
+			odd = append(odd, i)
+		}
+	}
+	if _, err := k.Many(t.Context(), odd); err != nil {
+		t.Fatal(err)
+	}
+	settle(k, odd...)
+	r.want(k, want, all...)
+	if b := r.last(); b.Hits != len(odd) || b.Loaded != len(all)-len(odd) {
+		t.Errorf("half of them were there: got %d hits, %d loaded, want %d, %d", b.Hits, b.Loaded, len(odd), len(all)-len(odd))
+	}
+	r.want(k, want, all...)
+	if b := r.last(); b.Hits != len(all) || b.RoundTrips != 1 {
+		t.Errorf("all of them are there: got %d hits in %d round trips, want %d in 1", b.Hits, b.RoundTrips, len(all))
+	}
+	if locks, err := r.redis.Keys(t.Context(), "{"+r.cache.Service+":*").Result(); err != nil || len(locks) > 0 {
+		t.Errorf("locks left: got %d, %v, want none", len(locks), err)
+	}
+}
+
+// What was loaded waits to be stored for its reader's end, and for nothing once somebody else waits for it.
+func TestMany_StoresBehindItsReader(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t))
+	r.cache.moment = time.Hour
+	k := r.kind()
+	r.write(1, "one")
+	r.write(2, "two")
+	ctx, answered := context.WithCancel(t.Context())
+	if _, err := k.Many(ctx, []int{1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Many(ctx, []int{2}); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.redis.Exists(ctx, r.row(1), r.row(2)).Val(); n != 0 {
+		t.Errorf("before the reader's end: got %d entries, want none", n)
+	}
+	r.want(k, map[int]string{2: "two"}, 2) // another, who has it stored
+	if n := r.redis.Exists(ctx, r.row(2)).Val(); n != 1 {
+		t.Errorf("once another waits: got %d entries, want 1", n)
+	}
+	answered()
+	settle(k, 1)
+	if n := r.redis.Exists(t.Context(), r.row(1)).Val(); n != 1 {
+		t.Errorf("after the reader's end: got %d entries, want 1", n)
+	}
+	r.wantLoads(2)
+}
+
 func TestMany_StaleByTag(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, testenv.SharedRedis(t))

@@ -272,8 +272,7 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 // linger leaves the processors to whoever asked: what was loaded is stored when that has its answer, when another waits for
 // it, or after a moment that others hardly notice.
 func (c *Cache) linger(reader, awaited <-chan struct{}) {
-	const moment = 2 * time.Millisecond
-	timer := time.NewTimer(moment)
+	timer := time.NewTimer(c.moment)
 	defer timer.Stop()
 	select {
 	case <-reader:

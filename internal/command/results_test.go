@@ -103,6 +103,32 @@ func TestResults_OneForEqualRequests(t *testing.T) {
 	a.wantHit("another alias", false, "", `{"query":"query P($id: ID!, $n: Int = 5) { profile(id: $id) { nom: name posts(first: $n) { nodes { id } } } }","variables":{"id":"`+id+`"}}`)
 }
 
+// Whose session no cache has is not expected to have results of their own there; what all share is.
+func TestResults_OfAFirstRequest(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t).start()
+	_, id := a.person("ann")
+	own := `{"query":"{ viewer { settings { theme } } }"}`
+	shared := `{"query":"query P($id: ID!) { profile(id: $id) { name } }","variables":{"id":"` + id + `"}}`
+	looks := func(body, token string) bool {
+		before := a.sum("freshet_cache_misses_total", "kind", "operation") + a.results()
+		a.send("", body, bearer(token))
+		return a.sum("freshet_cache_misses_total", "kind", "operation")+a.results() > before
+	}
+	bob, _ := a.person("bob")
+	if looks(own, bob) {
+		t.Error("bob's own, while his session is loaded: got a look for it, want none")
+	}
+	if !looks(`{"query":"{ viewer { settings { language } } }"}`, bob) {
+		t.Error("another of bob's own, once his session is there: got no look, want one")
+	}
+	a.wantHit("bob's own, kept all the same", true, "", own, bearer(bob))
+	cat, _ := a.person("cat")
+	if !looks(shared, cat) {
+		t.Error("everybody's, while cat's session is loaded: got no look, want one")
+	}
+}
+
 // A result is its viewer's, and its session's scopes'.
 func TestResults_NeverAnothersOrAStrangers(t *testing.T) {
 	t.Parallel()

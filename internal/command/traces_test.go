@@ -120,7 +120,7 @@ func TestTraces_OfColdAndWarmRequests(t *testing.T) {
 	a.send("", body, parent(traced, "01"), bearer(token), "Apollographql-Client-Version: 4.2")
 	cold, all := r.tree(traced)
 	got := strings.Join(outline(cold, all), " ")
-	for _, want := range []string{"cache operation(redis)", "cache profile(", "cache settings(redis sql)", "cache session"} {
+	for _, want := range []string{"cache profile(", "cache settings(redis sql)", "cache session"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("cold: got %s, want %s in it", got, want)
 		}
