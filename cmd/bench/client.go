@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
+	"freshet/cmd/bench/internal/blast"
 	"freshet/cmd/bench/internal/rig"
 )
 
@@ -92,6 +94,19 @@ func (c *client) ask(ctx context.Context, s *rig.Server, token string, op operat
 	}
 	return c.do(request)
 }
+
+// callersOf are clients that cost little, where what an answer costs is measured in fractions of a millisecond.
+func callersOf(s *rig.Server) *blast.Callers {
+	return &blast.Callers{Addr: strings.TrimPrefix(s.URL, "http://")}
+}
+
+func graphqlRequest(token string, op operation) []byte {
+	return blast.Request("POST", "/graphql", op,
+		"Content-Type: application/json", "Accept: application/graphql-response+json, application/json;q=0.9",
+		"Accept-Encoding: gzip", "User-Agent: freshet-bench", "Authorization: Bearer "+token)
+}
+
+func liveRequest() []byte { return blast.Request("GET", "/livez", nil) }
 
 // live asks for the least that a server can be asked for.
 func (c *client) live(ctx context.Context, s *rig.Server) ([]byte, error) {

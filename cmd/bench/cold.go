@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"freshet/cmd/bench/internal/blast"
@@ -80,12 +79,9 @@ func (m *hitRun) cold(ctx context.Context) (*coldRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	caller, err := blast.Dial(strings.TrimPrefix(server.URL, "http://"))
-	if err != nil {
-		return nil, err
-	}
-	defer caller.Close()
-	run := &feedRun{rig: m.rig, client: m.client, server: server}
+	callers := callersOf(server)
+	defer callers.Close()
+	run := &feedRun{rig: m.rig, server: server}
 	var took, idle, sql, beyond []float64
 	row := &coldRow{Requests: coldRequests}
 	for len(took) < coldRequests {
@@ -95,7 +91,7 @@ func (m *hitRun) cold(ctx context.Context) (*coldRow, error) {
 		}
 		first := len(took)
 		for range coldGroup {
-			nothing, answer, err := m.askCold(ctx, caller, m.viewers[len(took)%len(m.viewers)])
+			nothing, answer, err := m.askCold(ctx, callers, m.viewers[len(took)%len(m.viewers)])
 			if err != nil {
 				return nil, err
 			}
@@ -116,7 +112,7 @@ func (m *hitRun) cold(ctx context.Context) (*coldRow, error) {
 
 // askCold empties Redis once what the request before had loaded is stored there, and returns how long an answer without
 // work takes, and one for which everything must be loaded.
-func (m *hitRun) askCold(ctx context.Context, caller *blast.Caller, v rig.Viewer) (nothing, answer float64, err error) {
+func (m *hitRun) askCold(ctx context.Context, callers *blast.Callers, v rig.Viewer) (nothing, answer float64, err error) {
 	const pause = 5 * time.Millisecond
 	select {
 	case <-time.After(pause):
@@ -126,16 +122,17 @@ func (m *hitRun) askCold(ctx context.Context, caller *blast.Caller, v rig.Viewer
 	if err := m.rig.Redis.FlushAll(ctx).Err(); err != nil {
 		return 0, 0, fmt.Errorf("empty Redis: %w", err)
 	}
-	idle, _, err := caller.Ask(blast.Request("GET", "/livez", nil))
+	start := time.Now()
+	if _, err := callers.Ask(ctx, liveRequest()); err != nil {
+		return 0, 0, err
+	}
+	idle := time.Since(start)
+	start = time.Now()
+	body, err := callers.Ask(ctx, graphqlRequest(v.Token, hitOperation()))
 	if err != nil {
 		return 0, 0, err
 	}
-	took, body, err := caller.Ask(blast.Request("POST", "/graphql", hitOperation(), "Content-Type: application/json",
-		"Accept-Encoding: gzip", "Authorization: Bearer "+v.Token))
-	if err != nil {
-		return 0, 0, err
-	}
-	return ms(idle), ms(took), check(body)
+	return ms(idle), ms(time.Since(start)), check(body)
 }
 
 func mean(all []float64) float64 {

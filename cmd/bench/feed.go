@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"freshet/cmd/bench/internal/blast"
 	"freshet/cmd/bench/internal/load"
 	"freshet/cmd/bench/internal/rig"
 )
@@ -69,9 +70,9 @@ func (r *feedReport) print(w io.Writer) {
 
 // feedRun is the measurement on its way.
 type feedRun struct {
-	rig    *rig.Rig
-	server *rig.Server
-	client *client
+	rig     *rig.Rig
+	server  *rig.Server
+	callers *blast.Callers
 }
 
 func measureFeed(ctx context.Context, s settings) (_ report, err error) {
@@ -84,11 +85,12 @@ func measureFeed(ctx context.Context, s settings) (_ report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &feedRun{rig: r, client: newClient()}
-	defer m.client.close()
+	m := &feedRun{rig: r}
 	if m.server, err = r.Start(ctx, "freshet"); err != nil {
 		return nil, err
 	}
+	m.callers = callersOf(m.server)
+	defer m.callers.Close()
 	out := &feedReport{Machine: describe(ctx, r, s), Rate: feedRate}
 	if err := m.passes(ctx, out, viewers, s.rig.Profiled); err != nil {
 		return nil, err
@@ -114,7 +116,7 @@ func (m *feedRun) passes(ctx context.Context, out *feedReport, viewers []rig.Vie
 		return load.Plan{
 			Rate: feedRate, Count: len(viewers),
 			Send: func(ctx context.Context, i int) ([]byte, error) {
-				return m.client.ask(ctx, m.server, viewers[i].Token, op)
+				return m.callers.Ask(ctx, graphqlRequest(viewers[i].Token, op))
 			},
 			Check: func(_ int, body []byte) error { return check(body) },
 		}
@@ -128,7 +130,7 @@ func (m *feedRun) passes(ctx context.Context, out *feedReport, viewers []rig.Vie
 		return err
 	}
 	idle := load.Plan{Rate: feedRate, Count: 5 * feedRate, Send: func(ctx context.Context, _ int) ([]byte, error) {
-		return m.client.live(ctx, m.server)
+		return m.callers.Ask(ctx, liveRequest())
 	}}
 	if err := add("no work", idle); err != nil {
 		return err

@@ -5,6 +5,7 @@ package blast
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,29 +99,51 @@ func (c *connection) first(check func(http.Header, []byte) error) error {
 	return nil
 }
 
-// Caller is one connection on which one request is made at a time.
-type Caller struct{ connection }
+// Callers are connections to one server, as many as are asked at the same time. They are safe for concurrent use.
+type Callers struct {
+	// Addr is host and port.
+	Addr string
 
-// Dial connects to a host and port.
-func Dial(addr string) (*Caller, error) {
-	conn, err := net.Dial("tcp", addr)
+	mu   sync.Mutex
+	idle []*connection
+}
+
+// Ask sends a whole HTTP/1.1 request and returns its answer's body. Anything but 200 is an error.
+func (c *Callers) Ask(ctx context.Context, request []byte) (body []byte, err error) {
+	one, err := c.take(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Caller{connection{Conn: conn, in: bufio.NewReaderSize(conn, 32<<10)}}, nil
+	defer context.AfterFunc(ctx, func() { one.Close() })()
+	one.request = request
+	if err := one.first(func(_ http.Header, whole []byte) error { body = whole; return nil }); err != nil {
+		one.Close()
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = append(c.idle, one)
+	return body, nil
 }
 
-// Ask returns how long the answer took, from the first byte sent to the last one read, and its body. Anything but 200 is an
-// error.
-func (c *Caller) Ask(request []byte) (took time.Duration, body []byte, err error) {
-	start := time.Now()
-	c.request = request
-	err = c.first(func(_ http.Header, whole []byte) error {
-		took, body = time.Since(start), whole
-		return nil
-	})
-	return took, body, err
+func (c *Callers) take(ctx context.Context) (*connection, error) {
+	c.mu.Lock()
+	if last := len(c.idle) - 1; last >= 0 {
+		one := c.idle[last]
+		c.idle = c.idle[:last]
+		c.mu.Unlock()
+		return one, nil
+	}
+	c.mu.Unlock()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{Conn: conn, in: bufio.NewReaderSize(conn, 32<<10)}, nil
 }
+
+// Close closes the connections, none of which may be in use.
+func (c *Callers) Close() { closeAll(c.idle) }
 
 // once sends the request and reads the answer to its end. Anything but 200 with a length is an error.
 func (c *connection) once() error {
