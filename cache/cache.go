@@ -81,7 +81,7 @@ type Cache struct {
 	breaker breaker
 	looks   conveyor // that a reader waits for
 	stores  conveyor // that store or remove
-	// exponential draws from the exponential distribution of mean 1; tests steer it, and moment, for which linger waits.
+	// Tests steer these: exponential draws from the exponential distribution of mean 1, and moment is how long linger waits.
 	exponential func() float64
 	moment      time.Duration
 	ctx         context.Context // ends with Close; for work that outlives the request that began it

@@ -36,7 +36,7 @@ func (f *flights[K]) claim(keys []K) (c claim[K]) {
 	for _, key := range keys {
 		if other := f.all[key]; other != nil && other != c.own {
 			c.theirs, c.waits = append(c.theirs, key), append(c.waits, other)
-			other.await()
+			other.joined()
 			continue
 		}
 		f.all[key] = c.own
@@ -45,8 +45,8 @@ func (f *flights[K]) claim(keys []K) (c claim[K]) {
 	return c
 }
 
-// await notes, under the lock of its flights, that somebody waits.
-func (f *flight) await() {
+// joined notes, under the lock of its flights, that another waits.
+func (f *flight) joined() {
 	select {
 	case <-f.awaited:
 	default:

@@ -100,7 +100,7 @@ func (r *read[K, V]) far(ctx context.Context) error {
 	const rounds = 4 // a key that is invalidated again and again is read from the source after that
 	for round := 0; round < rounds && len(r.left) > 0 && r.reachable(round == 0); round++ {
 		claimed, f := r.kind.flights.claim(r.left), newFetch(r.kind, r.names)
-		f.reader, f.awaited = readerOf(ctx), claimed.own.awaited
+		f.awaited = claimed.own.awaited
 		if !r.lookup(ctx, f, &claimed, round == 0) {
 			r.abandon(f, claimed.mine)
 			break
@@ -300,7 +300,7 @@ func (r *read[K, V]) fetch(ctx context.Context, f *fetch[K, V], keys []K) error 
 		return nil
 	}
 	start := time.Now()
-	f.strict, f.explained = r.strict != nil, r.why != nil
+	f.strict, f.explained, f.reader = r.strict != nil, r.why != nil, readerOf(ctx)
 	done := make(chan error, 1)
 	r.kind.cache.work.Go(func() {
 		deepen(false)

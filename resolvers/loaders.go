@@ -61,30 +61,30 @@ func (r *Resolver) WithLoaders(ctx context.Context) context.Context {
 	return context.WithValue(ctx, loadersKey{}, &loaders{
 		several:           severalRoots(ctx),
 		inspect:           inspect.From(ctx),
-		profile:           of(ctx, s.Profiles),
-		handle:            of(ctx, s.Handles),
-		profileCounts:     of(ctx, s.ProfileCounts),
-		post:              of(ctx, s.Posts),
-		postCounts:        of(ctx, s.PostCounts),
-		liked:             of(ctx, s.Likes),
-		follows:           of(ctx, s.Follows),
-		feed:              of(ctx, s.Feed),
-		authorPosts:       of(ctx, s.AuthorPosts),
-		followers:         of(ctx, s.Followers),
-		following:         of(ctx, s.Following),
-		settings:          of(ctx, s.Settings),
-		sessions:          of(ctx, s.Sessions),
-		config:            of(ctx, s.Configs),
-		currentConfig:     of(ctx, s.CurrentConfigs),
-		product:           of(ctx, s.Products),
-		products:          of(ctx, s.ProductPages),
-		dictionary:        of(ctx, s.Dictionaries),
-		currentDictionary: of(ctx, s.CurrentDictionaries),
-		topPosts:          of(ctx, s.TopPosts),
-		topProfiles:       of(ctx, s.TopProfiles),
-		statistics:        of(ctx, s.Statistics),
-		rates:             of(ctx, r.external.Rates),
-		places:            of(ctx, r.external.Places),
+		profile:           newLoader(ctx, s.Profiles),
+		handle:            newLoader(ctx, s.Handles),
+		profileCounts:     newLoader(ctx, s.ProfileCounts),
+		post:              newLoader(ctx, s.Posts),
+		postCounts:        newLoader(ctx, s.PostCounts),
+		liked:             newLoader(ctx, s.Likes),
+		follows:           newLoader(ctx, s.Follows),
+		feed:              newLoader(ctx, s.Feed),
+		authorPosts:       newLoader(ctx, s.AuthorPosts),
+		followers:         newLoader(ctx, s.Followers),
+		following:         newLoader(ctx, s.Following),
+		settings:          newLoader(ctx, s.Settings),
+		sessions:          newLoader(ctx, s.Sessions),
+		config:            newLoader(ctx, s.Configs),
+		currentConfig:     newLoader(ctx, s.CurrentConfigs),
+		product:           newLoader(ctx, s.Products),
+		products:          newLoader(ctx, s.ProductPages),
+		dictionary:        newLoader(ctx, s.Dictionaries),
+		currentDictionary: newLoader(ctx, s.CurrentDictionaries),
+		topPosts:          newLoader(ctx, s.TopPosts),
+		topProfiles:       newLoader(ctx, s.TopProfiles),
+		statistics:        newLoader(ctx, s.Statistics),
+		rates:             newLoader(ctx, r.external.Rates),
+		places:            newLoader(ctx, r.external.Places),
 	})
 }
 
@@ -105,7 +105,7 @@ type loader[K comparable, V any] struct {
 	made *dataloader.Loader[K, V]
 }
 
-func of[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V]) loader[K, V] {
+func newLoader[K comparable, V any](ctx context.Context, kind *cache.Kind[K, V]) loader[K, V] {
 	return loader[K, V]{ctx: ctx, kind: kind}
 }
 
