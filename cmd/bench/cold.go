@@ -25,11 +25,16 @@ type coldRow struct {
 	NoWork     float64 `json:"noWorkMs"`
 	Statements float64 `json:"statements"`
 	RoundTrips float64 `json:"redisRoundTrips"`
+	// Profile is where a CPU profile of the server lies, if one was asked for.
+	Profile string `json:"profile,omitempty"`
 }
 
 func (r *coldRow) print(w io.Writer) {
 	table(w, "cold\trequests\tp50 ms\tSQL ms\tbeyond ms\tno work ms\tSQL/request\tRedis trips/request",
 		fmt.Sprintf("one at a time\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f", r.Requests, r.P50, r.SQL, r.Beyond, r.NoWork, r.Statements, r.RoundTrips))
+	if r.Profile != "" {
+		fmt.Fprintln(w, "profile:", r.Profile)
+	}
 }
 
 type coldReport struct {
@@ -55,7 +60,7 @@ func measureCold(ctx context.Context, s settings) (_ report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &hitRun{rig: r, client: newClient(), viewers: viewers}
+	m := &hitRun{rig: r, client: newClient(), viewers: viewers, profiled: s.rig.Profiled}
 	defer m.client.close()
 	out := &coldReport{Machine: describe(ctx, r, s)}
 	if out.Cold, err = m.cold(ctx); err != nil {
@@ -79,35 +84,44 @@ func (m *hitRun) cold(ctx context.Context) (*coldRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	row := &coldRow{Requests: coldRequests}
+	if !m.profiled {
+		return row, m.fillCold(ctx, server, row)
+	}
+	row.Requests *= 5 // a profile has 100 samples a second
+	row.Profile, err = server.Profile(ctx, func() error { return m.fillCold(ctx, server, row) })
+	return row, err
+}
+
+func (m *hitRun) fillCold(ctx context.Context, server *rig.Server, row *coldRow) error {
 	callers := callersOf(server)
 	defer callers.Close()
 	run := &feedRun{rig: m.rig, server: server}
 	var took, idle, sql, beyond []float64
-	row := &coldRow{Requests: coldRequests}
-	for len(took) < coldRequests {
+	for len(took) < row.Requests {
 		before, err := run.counts(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		first := len(took)
 		for range coldGroup {
 			nothing, answer, err := m.askCold(ctx, callers, m.viewers[len(took)%len(m.viewers)])
 			if err != nil {
-				return nil, err
+				return err
 			}
 			idle, took = append(idle, nothing), append(took, answer)
 		}
 		after, err := run.counts(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		statements := 1000 * (after.sqlSeconds - before.sqlSeconds) / coldGroup
 		sql, beyond = append(sql, statements), append(beyond, mean(took[first:])-statements)
-		row.Statements += (after.statements - before.statements) / coldRequests
-		row.RoundTrips += (after.roundTrips - before.roundTrips) / coldRequests
+		row.Statements += (after.statements - before.statements) / float64(row.Requests)
+		row.RoundTrips += (after.roundTrips - before.roundTrips) / float64(row.Requests)
 	}
 	row.P50, row.NoWork, row.SQL, row.Beyond = median(took), median(idle), median(sql), median(beyond)
-	return row, nil
+	return nil
 }
 
 // askCold empties Redis once what the request before had loaded is stored there, and returns how long an answer without

@@ -40,7 +40,7 @@ func newExchange(c *conn, h *head, sent []byte) *exchange {
 }
 
 // requestContext ends when the request is answered, when the client leaves, or with the server. The connection is watched
-// from when somebody first asks to be told: an answer from a cache is quicker than that.
+// from shortly after somebody first asks to be told: an answer from a cache is quicker than that.
 type requestContext struct {
 	context.Context // the server's
 	conn            *conn
