@@ -164,7 +164,7 @@ func (e *endpoint) result(
 		viewer = nil // what all may share can't depend on who asked first
 	}
 	making := &making{endpoint: e, request: p, viewer: viewer}
-	// Whose session no cache had, only now, has hardly a result of their own there: looking for it would hold up most.
+	// Whoever's session was in no cache has hardly a result of their own there: to look for one holds up nearly all of them.
 	stranger := key.Private && rec.loaded.Load() && inspect.From(ctx) == nil
 	if shared && wish == wishAny && !stranger {
 		if a, ok := e.results.Get(ctx, key, gzip); ok {
