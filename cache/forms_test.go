@@ -294,11 +294,14 @@ func TestCluster_SlotBetweenTwoNodes(t *testing.T) {
 	wantHit := func(when string) {
 		t.Helper()
 		if r.want(k, map[int]string{1: "one"}, 1); r.last().Hits != 1 {
-			t.Errorf("%s: got %d hits, want 1", when, r.last().Hits)
+			t.Errorf("%s: got %d hits and misses %v, want 1", when, r.last().Hits, r.last().Misses)
 		}
 	}
 	err := g.MoveSlots(t.Context(), func() {
 		r.want(k, map[int]string{1: "one"}, 1)
+		if got := r.last().Misses; got[absent] != 1 {
+			t.Errorf("first read: got misses %v, want 1 absent: the cluster must have answered", got)
+		}
 		wantHit("loaded between two nodes")
 	}, slot)
 	if err != nil {

@@ -20,12 +20,13 @@ type sight struct {
 // nothing can load at once. It returns sights of claimed, then of others; none if Redis did not answer, which may yet have
 // given locks.
 func (c *Cache) see(ctx context.Context, token string, claimed, others []string) []sight {
-	each := c.together(len(claimed) + len(others))
-	replies := c.scripts(ctx, &c.looks, lookScript, c.sightings(token, claimed, others, each))
+	names := slices.Concat(claimed, others)
+	each := c.together(len(names))
+	replies := c.scripts(ctx, &c.looks, lookScript, c.sightings(token, names, len(claimed), each))
 	if replies == nil {
 		return nil
 	}
-	sights := make([]sight, len(claimed)+len(others))
+	sights := make([]sight, len(names))
 	var refused []int
 	for i, reply := range replies {
 		found, err := reply.Slice()
@@ -41,22 +42,22 @@ func (c *Cache) see(ctx context.Context, token string, claimed, others []string)
 			}
 		}
 	}
-	c.seeAlone(ctx, slices.Concat(claimed, others), refused, sights)
+	c.seeAlone(ctx, names, refused, sights)
 	return sights
 }
 
-// sightings are calls of lookScript, for each names together.
-func (c *Cache) sightings(token string, claimed, others []string, each int) []call {
+// sightings are calls of lookScript, for each names together. The first of them are claimed.
+func (c *Cache) sightings(token string, names []string, claimed, each int) []call {
 	lease := c.Lease.Milliseconds()
-	calls := make([]call, 0, (len(claimed)+len(others)+each-1)/each)
-	for begin := 0; begin < len(claimed)+len(others); begin += each {
-		own := claimed[min(begin, len(claimed)):min(begin+each, len(claimed))]
-		rest := others[max(0, begin-len(claimed)):max(0, min(begin+each-len(claimed), len(others)))]
-		keys := make([]string, 0, 2*len(own)+len(rest))
-		for _, name := range own {
+	var calls []call
+	for group := range slices.Chunk(names, each) {
+		locks := min(claimed, len(group))
+		claimed -= locks
+		keys := make([]string, 0, len(group)+locks)
+		for _, name := range group[:locks] {
 			keys = append(keys, name, lockKey(name))
 		}
-		calls = append(calls, call{append(keys, rest...), []any{token, lease, len(own)}})
+		calls = append(calls, call{append(keys, group[locks:]...), []any{token, lease, locks}})
 	}
 	return calls
 }

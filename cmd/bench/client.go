@@ -101,9 +101,13 @@ func callersOf(s *rig.Server) *blast.Callers {
 }
 
 func graphqlRequest(token string, op operation) []byte {
-	return blast.Request("POST", "/graphql", op,
+	return postRequest("/graphql", op, "gzip", token)
+}
+
+func postRequest(path string, body []byte, encoding, token string) []byte {
+	return blast.Request("POST", path, body,
 		"Content-Type: application/json", "Accept: application/graphql-response+json, application/json;q=0.9",
-		"Accept-Encoding: gzip", "User-Agent: freshet-bench", "Authorization: Bearer "+token)
+		"Accept-Encoding: "+encoding, "User-Agent: freshet-bench", "Authorization: Bearer "+token)
 }
 
 func liveRequest() []byte { return blast.Request("GET", "/livez", nil) }

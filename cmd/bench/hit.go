@@ -193,18 +193,14 @@ func (m *hitRun) target(s *rig.Server, body []byte, encoding string) blast.Targe
 		return check(body)
 	}}
 	for _, v := range m.viewers {
-		t.Requests = append(t.Requests, blast.Request("POST", "/graphql", body,
-			"Content-Type: application/json", "Accept: application/graphql-response+json, application/json;q=0.9",
-			"Accept-Encoding: "+encoding, "User-Agent: freshet-bench", "Authorization: Bearer "+v.Token))
+		t.Requests = append(t.Requests, postRequest("/graphql", body, encoding, v.Token))
 	}
 	return t
 }
 
 // bare is a baseline with a request of the same length.
 func (m *hitRun) bare(path string, body []byte, encoding string) blast.Target {
-	return blast.Target{Addr: m.baselines.addr, Requests: [][]byte{blast.Request("POST", path, body,
-		"Content-Type: application/json", "Accept: application/graphql-response+json, application/json;q=0.9",
-		"Accept-Encoding: "+encoding, "User-Agent: freshet-bench", "Authorization: Bearer "+m.viewers[0].Token)}}
+	return blast.Target{Addr: m.baselines.addr, Requests: [][]byte{postRequest(path, body, encoding, m.viewers[0].Token)}}
 }
 
 // encoding measures hits in both tiers, for clients that accept gzip or do not.
