@@ -29,6 +29,7 @@ type process struct {
 	redis    func() (*devenv.Redis, error)
 	cluster  func() (*devenv.RedisGroup, error)
 	sentinel func() (*devenv.RedisGroup, error)
+	program  func() (string, error)
 	names    atomic.Int64
 }
 
@@ -50,6 +51,7 @@ func Main(m *testing.M, foreign ...string) {
 		redis:    sync.OnceValues(func() (*devenv.Redis, error) { return startSharedRedis(dir.path) }),
 		cluster:  sharedGroup(dir.path, "cluster", devenv.StartCluster),
 		sentinel: sharedGroup(dir.path, "sentinel", devenv.StartSentinel),
+		program:  sync.OnceValues(func() (string, error) { return buildProgram(dir.path) }),
 	})
 	code := m.Run()
 	if err := dir.remove(); err != nil {
