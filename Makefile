@@ -2,12 +2,15 @@
 
 WEB := internal/playground/web
 CLIENTS := e2e/clients
-# What `make generate` writes. It is committed: a build needs Go alone.
+# What `make generate` writes, and what it reads. Both are committed: a build needs Go alone.
 GENERATED := graph models/generated.go internal/playground/dist
+SOURCES := schema.graphqls gqlgen.yml go.mod models $(WEB)
+# The checksum of both when they were last found to belong together.
+UP_TO_DATE := .cache/generated.sum
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help tools run test generate check-generated bench lint
+.PHONY: help tools run check test soak generate check-generated bench lint
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -20,11 +23,19 @@ run:
 	@internal/devenv/install.sh run
 	go run . dev $(ARGS)
 
+## make check     before each commit: format, vet, lint, generated files, and the tests that need no server and no browser
+check: lint check-generated
+	@go run ./cmd/test -without-servers -shuffle=on ./...
+
 ## make test      all checks and all tests, as CI runs them
 test: tools $(CLIENTS)/node_modules/.package-lock.json
 	@$(MAKE) --no-print-directory lint check-generated
-	go test -race -shuffle=on -count=1 -timeout 25m ./...
 	cd deploy && go test -shuffle=on -count=1 ./...
+	@go run ./cmd/test -race -shuffle=on -count=1 -vet=off -timeout 25m ./...
+
+## make soak      before a release: the tests that inject faults for minutes
+soak: tools
+	@go run ./cmd/test -tags soak -run '^TestSoak_' -race -count=1 -vet=off -timeout 3h ./...
 
 ## make generate  write graph/, models/generated.go and the built playground again, from the schema and from npm packages
 generate: tools $(WEB)/node_modules/.package-lock.json
@@ -36,14 +47,17 @@ generate: tools $(WEB)/node_modules/.package-lock.json
 	cd $* && npm ci --no-audit --no-fund
 	@touch $@
 
-# The files are compared with those of a moment ago, not with a commit, so that it also tells before one.
+# The files are compared with those of a moment ago, not with a commit, so that it also tells before one. Nothing is
+# generated while the files are those of the last success.
+checksum = find $(SOURCES) $(GENERATED) -type f -not -path '*/node_modules/*' | sort | xargs cksum
 check-generated:
-	@before=$$(find $(GENERATED) -type f -exec cksum {} + | sort) && \
+	@before=$$($(checksum)) && \
+	if [ "$$before" = "$$(cat $(UP_TO_DATE) 2>/dev/null)" ]; then exit 0; fi && \
 	$(MAKE) --no-print-directory generate && \
-	after=$$(find $(GENERATED) -type f -exec cksum {} + | sort) && \
-	if [ "$$before" != "$$after" ]; then \
+	if [ "$$before" != "$$($(checksum))" ]; then \
 		echo "Generated files were not up to date. They are now, so look at them and commit: git status $(GENERATED)" >&2; exit 1; \
-	fi
+	fi && \
+	mkdir -p $(dir $(UP_TO_DATE)) && echo "$$before" >$(UP_TO_DATE)
 
 ## make bench     what a request costs, and what freshness costs, on the medium data (ARGS="--json")
 bench:

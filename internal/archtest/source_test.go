@@ -119,10 +119,10 @@ func checkInit(files []source) (problems []string) {
 }
 
 // checkSettings sees to it that flags and environment are read where programs begin: in server.go, and in the
-// measuring programs under cmd. Tests may read what they like.
+// programs for developers under cmd. Tests may read what they like.
 func checkSettings(files []source) (problems []string) {
 	for _, f := range files {
-		if f.test || f.path == "server.go" || strings.HasPrefix(f.path, "cmd/") {
+		if f.test || floors[path.Dir(f.path)] == testOnly || f.path == "server.go" || strings.HasPrefix(f.path, "cmd/") {
 			continue
 		}
 		for _, spec := range f.ast.Imports {

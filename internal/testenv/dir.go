@@ -17,6 +17,12 @@ import (
 type claimedDir struct {
 	path string
 	lock *os.File
+	// programs is a directory for programs that are built: nothing can be executed on some file systems in memory.
+	programs string
+}
+
+func newClaimedDir(path string, lock *os.File) *claimedDir {
+	return &claimedDir{path, lock, filepath.Join(os.TempDir(), fmt.Sprintf("freshet-programs-%d-%s", os.Getuid(), filepath.Base(path)))}
 }
 
 // claimDir makes a directory for this process, after clearing away those of processes that were killed.
@@ -36,7 +42,7 @@ func claimDir() (*claimedDir, error) {
 	}
 	for _, path := range runs {
 		if lock, err := flock(path, syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			if err := (&claimedDir{path, lock}).remove(); err != nil {
+			if err := newClaimedDir(path, lock).remove(); err != nil {
 				return nil, err
 			}
 		}
@@ -49,7 +55,8 @@ func claimDir() (*claimedDir, error) {
 		return nil, err
 	}
 	lock, err := flock(path, syscall.LOCK_EX|syscall.LOCK_NB)
-	return &claimedDir{path, lock}, err
+	d := newClaimedDir(path, lock)
+	return d, errors.Join(err, os.Mkdir(d.programs, 0o711))
 }
 
 // makeRoot prefers a file system in memory: a database is a thousand small files, and each test copies some hundreds.
@@ -96,5 +103,5 @@ func (d *claimedDir) remove() error {
 			errs = append(errs, devenv.Remove(context.Background(), filepath.Join(d.path, entry.Name())))
 		}
 	}
-	return errors.Join(append(errs, os.RemoveAll(d.path), d.lock.Close())...)
+	return errors.Join(append(errs, os.RemoveAll(d.path), os.RemoveAll(d.programs), d.lock.Close())...)
 }

@@ -21,21 +21,21 @@ import (
 
 const template = "freshet_template"
 
-// startPostgres starts the server that the tests share, and migrates the database that theirs are copied from.
-func startPostgres(dir string) (*devenv.Postgres, error) {
+// startPostgres starts the server that tests share, migrates the database that theirs are copied from, and returns its URL.
+func startPostgres(dir string) (string, error) {
 	ctx := context.Background()
 	dir = filepath.Join(dir, "shared")
 	if err := fromCache(ctx, dir); err != nil {
-		return nil, err
+		return "", err
 	}
 	pg, err := devenv.StartPostgres(ctx, devenv.PostgresOptions{Dir: dir, Settings: map[string]string{
 		// Nothing needs to outlive a crash of this machine.
-		"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h", "max_connections": "300",
+		"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h", "max_connections": "1000",
 	}})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	return pg, errors.Join(execute(pg.URL, "CREATE DATABASE "+template), migrate(ctx, withPath(pg.URL, template)))
+	return pg.URL, errors.Join(execute(pg.URL, "CREATE DATABASE "+template), migrate(ctx, withPath(pg.URL, template)))
 }
 
 func migrate(ctx context.Context, address string) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -17,8 +18,14 @@ func Program(t testing.TB) string {
 	return path
 }
 
-// buildProgram compiles freshet into a directory.
+// buildProgram compiles freshet into a directory of the run. Of several binaries that want it at once, one compiles and
+// the others find it up to date.
 func buildProgram(dir string) (string, error) {
+	building, err := flock(dir, syscall.LOCK_EX)
+	if err != nil {
+		return "", err
+	}
+	defer building.Close()
 	path := filepath.Join(dir, "freshet")
 	if said, err := exec.Command("go", "build", "-o", path, "freshet").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build freshet: %w\n%s", err, said)

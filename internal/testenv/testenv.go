@@ -9,28 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"freshet/internal/devenv"
 )
 
-// redisDatabases bounds how many tests of one binary can have a numbered database in the shared Redis.
-const redisDatabases = 4096
-
-// process is what the tests of one binary share. Each server starts when a test first asks for it.
+// process is what the tests of one binary use.
 type process struct {
-	dir      *claimedDir
-	postgres func() (*devenv.Postgres, error)
-	redis    func() (*devenv.Redis, error)
-	cluster  func() (*devenv.RedisGroup, error)
-	sentinel func() (*devenv.RedisGroup, error)
-	program  func() (string, error)
-	names    atomic.Int64
+	dir *claimedDir
+	*servers
+	names atomic.Int64
 }
 
 // shared is set once, by Main.
@@ -40,19 +33,17 @@ var shared atomic.Pointer[process]
 // a goroutine of the tested code is still there at the end; those that run one of foreign, functions of libraries that
 // leave some behind, are not counted.
 func Main(m *testing.M, foreign ...string) {
+	logging.Disable() // go-redis reports each connection that a test takes away, on the binary's standard error
 	dir, err := claimDir()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		os.Exit(1)
 	}
-	shared.Store(&process{
-		dir:      dir,
-		postgres: sync.OnceValues(func() (*devenv.Postgres, error) { return startPostgres(dir.path) }),
-		redis:    sync.OnceValues(func() (*devenv.Redis, error) { return startSharedRedis(dir.path) }),
-		cluster:  sharedGroup(dir.path, "cluster", devenv.StartCluster),
-		sentinel: sharedGroup(dir.path, "sentinel", devenv.StartSentinel),
-		program:  sync.OnceValues(func() (string, error) { return buildProgram(dir.path) }),
-	})
+	p := &process{dir: dir, servers: startServers(dir)}
+	if path := os.Getenv(variable); path != "" {
+		p.servers = readServers(path)
+	}
+	shared.Store(p)
 	code := m.Run()
 	if err := dir.remove(); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
@@ -71,8 +62,12 @@ func Main(m *testing.M, foreign ...string) {
 	os.Exit(code)
 }
 
+// current skips a test in short mode: whatever it wants of this package is a server or a program.
 func current(t testing.TB) *process {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a server or a program of ours, which make test has")
+	}
 	p := shared.Load()
 	if p == nil {
 		t.Fatal("testenv: this package needs func TestMain(m *testing.M) { testenv.Main(m) }")
@@ -95,20 +90,20 @@ func EmptyDatabase(t testing.TB) string {
 func createDatabase(t testing.TB, from string) string {
 	t.Helper()
 	p := current(t)
-	pg, err := p.postgres()
+	server, err := p.postgres()
 	if err != nil {
 		t.Fatal("testenv:", err)
 	}
-	name := fmt.Sprintf("test_%d", p.names.Add(1))
-	if err := execute(pg.URL, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
+	name := fmt.Sprintf("test_%d_%d", os.Getpid(), p.names.Add(1))
+	if err := execute(server, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
 		t.Fatal("testenv:", err)
 	}
 	t.Cleanup(func() {
-		if err := execute(pg.URL, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := execute(server, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Error("testenv:", err)
 		}
 	})
-	return withPath(pg.URL, name)
+	return withPath(server, name)
 }
 
 // Postgres starts a server for this test alone, which may kill and restart it. It costs a second: where a private
@@ -150,27 +145,19 @@ func DataDir(t testing.TB) string {
 	return dir
 }
 
-// SharedRedis returns the URL of a numbered database in a server that the tests of the binary share. Keys are the
-// test's own; memory, configuration and Pub/Sub channels are not.
+// SharedRedis returns the URL of an empty numbered database in a server that many tests share. Keys are the test's own;
+// memory, configuration and Pub/Sub channels are not.
 func SharedRedis(t testing.TB) string {
 	t.Helper()
-	p := current(t)
-	r, err := p.redis()
+	server, err := current(t).redis()
 	if err != nil {
 		t.Fatal("testenv:", err)
 	}
-	number := p.names.Add(1)
-	if number >= redisDatabases {
-		t.Fatalf("testenv: databases in the shared Redis: got %d, want fewer than %d", number, redisDatabases)
+	number, err := takeRedisDatabase(t.Context(), server)
+	if err != nil {
+		t.Fatal("testenv:", err)
 	}
-	return withPath(r.URL, strconv.FormatInt(number, 10))
-}
-
-func startSharedRedis(dir string) (*devenv.Redis, error) {
-	return devenv.StartRedis(context.Background(), devenv.RedisOptions{
-		Dir:      filepath.Join(dir, "shared"),
-		Settings: map[string]string{"databases": strconv.Itoa(redisDatabases)},
-	})
+	return withPath(server, strconv.FormatInt(number, 10))
 }
 
 func withPath(address, path string) string {
@@ -182,7 +169,7 @@ func withPath(address, path string) string {
 	return u.String()
 }
 
-// SharedCluster returns a Redis cluster that the tests of the binary share: three primaries, each with a replica. Its
+// SharedCluster returns a Redis cluster that many tests share: three primaries, each with a replica. Its
 // only database is everybody's: a test begins its keys with a word of its own, and leaves the servers in peace.
 func SharedCluster(t testing.TB) *devenv.RedisGroup {
 	t.Helper()
@@ -243,11 +230,4 @@ func ownGroup(t testing.TB, start startGroup, dead time.Duration, tls devenv.Red
 		}
 	})
 	return g
-}
-
-// sharedGroup leaves its servers to the end of the test binary, which removes their directories.
-func sharedGroup(dir, name string, start startGroup) func() (*devenv.RedisGroup, error) {
-	return sync.OnceValues(func() (*devenv.RedisGroup, error) {
-		return start(context.Background(), devenv.RedisOptions{Dir: filepath.Join(dir, name)}, patient)
-	})
 }
