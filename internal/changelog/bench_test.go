@@ -14,7 +14,7 @@ import (
 func durable(b *testing.B) *cluster {
 	b.Helper()
 	server := testenv.Postgres(b, map[string]string{"fsync": "on", "full_page_writes": "on"})
-	c := &cluster{t: b, url: server.URL, db: openPool(b, server.URL), redis: testenv.Redis(b, nil).URL, service: "bench"}
+	c := &cluster{t: b, db: openPool(b, server.URL), redis: testenv.Redis(b, nil).URL, service: "bench"}
 	migrateUp(b, c.db)
 	mustExec(b, c.db, "INSERT INTO profiles (id, handle, name) SELECT n, 'user' || n, '' FROM generate_series(1, 10000) n")
 	return c

@@ -19,7 +19,6 @@ import (
 // cluster is a database, a Redis, and instances that follow one log.
 type cluster struct {
 	t       testing.TB
-	url     string
 	db      *sql.DB
 	redis   string
 	service string
@@ -49,8 +48,7 @@ func (c *clock) set(forward time.Duration) { c.forward.Add(int64(forward)) }
 // them: on a busy machine, each may be out of work for as long as their defaults.
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	url := testenv.Database(t)
-	c := &cluster{t: t, url: url, db: openPool(t, url), redis: testenv.SharedRedis(t), grant: time.Hour, stuck: time.Hour}
+	c := &cluster{t: t, db: openDatabase(t), redis: testenv.SharedRedis(t), grant: time.Hour, stuck: time.Hour}
 	c.service = queryValue[string](t, c.db, "SELECT current_database()")
 	c.beginEpoch(t)
 	return c
@@ -78,7 +76,7 @@ func (c *cluster) start(name string, change func(*Options)) *instance {
 	clock := &clock{start: time.Now()}
 	log := cache.NewLog(clock.now)
 	o := Options{
-		DB: openPool(c.t, c.url), Redis: c.redisClient(c.redis), Log: log, Grant: c.grant, Stuck: c.stuck,
+		DB: c.db, Redis: c.redisClient(c.redis), Log: log, Grant: c.grant, Stuck: c.stuck,
 		Service: c.service, Name: name, Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)),
 	}
 	if change != nil {

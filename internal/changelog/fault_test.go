@@ -263,7 +263,7 @@ func TestRedis_Demoted(t *testing.T) {
 func TestPostgres_RestartedInTheMiddle(t *testing.T) {
 	t.Parallel()
 	server := testenv.Postgres(t, nil)
-	c := &cluster{t: t, url: server.URL, db: openPool(t, server.URL), redis: testenv.SharedRedis(t), service: t.Name()}
+	c := &cluster{t: t, db: openPool(t, server.URL), redis: testenv.SharedRedis(t), service: t.Name()}
 	c.shortGrants()
 	migrateUp(t, c.db)
 	c.db.SetMaxIdleConns(-1) // a connection from before the restart would fail the test's own statement

@@ -100,7 +100,8 @@ func createDatabase(t testing.TB, from string) string {
 		t.Fatal("testenv:", err)
 	}
 	name := fmt.Sprintf("test_%d", p.names.Add(1))
-	if err := execute(pg.URL, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
+	// Copying files takes a fifth of the processor time that writing all pages to the WAL takes.
+	if err := execute(pg.URL, "CREATE DATABASE "+name+" TEMPLATE "+from+" STRATEGY FILE_COPY"); err != nil {
 		t.Fatal("testenv:", err)
 	}
 	t.Cleanup(func() {
