@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"freshet/internal/devenv"
@@ -40,6 +41,7 @@ var shared atomic.Pointer[process]
 // a goroutine of the tested code is still there at the end; those that run one of foreign, functions of libraries that
 // leave some behind, are not counted.
 func Main(m *testing.M, foreign ...string) {
+	logging.Disable() // go-redis would write to standard error whenever a test takes a server away
 	dir, err := claimDir()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
