@@ -3,7 +3,8 @@ package changelog
 import (
 	"sync"
 	"testing"
-	"time"
+
+	"freshet/internal/testenv"
 )
 
 // gate is a barrier at a named step of a Node.
@@ -57,11 +58,7 @@ func (g *gate) reached(t testing.TB, step string) {
 	g.mu.Lock()
 	b := g.closed[step]
 	g.mu.Unlock()
-	select {
-	case <-b.reached:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("step %q: got nobody there in 30 s", step)
-	}
+	testenv.Receive(t, "somebody comes to step "+step, b.reached)
 }
 
 func (g *gate) count(step string) int {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"freshet/cache"
+	"freshet/internal/testenv"
 )
 
 // The value is read before a change and stored after it was answered. It must carry a position from before the read.
@@ -47,18 +48,20 @@ func TestRace_StaleWriteBack(t *testing.T) {
 func TestRace_InstanceThatLagsBehind(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name  string
-		wait  bool
-		stale bool
+		name        string
+		wait, never bool // the writer waits; the grant does not end
+		stale       bool
 	}{
-		{"waiting for acknowledgements", true, false},
-		{"negative control: answering at once", false, true},
+		{"waiting for acknowledgements", true, false, false},
+		{"negative control: answering at once", false, false, true},
+		{"negative control: a grant without end", true, true, true},
 	} {
 		cl := newCluster(t)
-		cl.beginEpoch(t)
-		slow, long := newGate(), grants(!c.wait)
-		a := cl.start("a", long)
-		b := cl.start("b", func(o *Options) { long(o); slow.options(o) })
+		if c.wait {
+			cl.shortGrants()
+		}
+		slow := newGate()
+		a, b := cl.start("a", nil), cl.start("b", slow.options)
 		cl.granted(a, b)
 		cl.profile(1)
 		if err := a.Committed(t.Context()); err != nil {
@@ -67,7 +70,10 @@ func TestRace_InstanceThatLagsBehind(t *testing.T) {
 		fresh := b.reader(t, "profile:1")
 		slow.shut(t, "bulletin")
 		slow.reached(t, "bulletin")
-		if !c.wait {
+		if c.never {
+			b.log.Grant(b.log.Position(), math.MaxInt64)
+		}
+		if c.stale {
 			needFresh(t, fresh)
 		}
 		seen := a.reader(t, "profile:1")
@@ -77,20 +83,10 @@ func TestRace_InstanceThatLagsBehind(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else {
-			eventually(t, "the writer's own instance sees the change", func() bool { ok, _ := seen(); return !ok })
+			testenv.Eventually(t, "the writer's own instance sees the change", func() bool { ok, _ := seen(); return !ok })
 		}
 		if ok, why := fresh(); ok != c.stale {
 			t.Errorf("%s: the lagging instance says fresh: got %v %q, want %v", c.name, ok, why, c.stale)
-		}
-	}
-}
-
-// grants makes them last. A negative control needs them to outlive its steps, however busy the machine.
-func grants(control bool) func(*Options) {
-	return func(o *Options) {
-		o.Grant, o.Stuck = 2*time.Second, 300*time.Millisecond
-		if control {
-			o.Grant = 10 * time.Minute
 		}
 	}
 }
@@ -109,21 +105,18 @@ func TestRace_TakeOverWhileAnInstanceLags(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		forget bool
-		stale  bool
 	}{
-		{"with the list of registered instances", false, false},
-		{"negative control: with an empty list", true, true},
+		{"with the list of registered instances", false},
+		{"negative control: with an empty list", true},
 	} {
 		cl := newCluster(t)
-		cl.beginEpoch(t)
-		first, slow, long := newGate(), newGate(), grants(c.forget)
-		a := cl.start("a", func(o *Options) { long(o); first.options(o) })
-		eventually(t, "a is sequencer", func() bool { return a.Stats().Office != nil })
-		w := cl.start("w", long)
-		b := cl.start("b", func(o *Options) { long(o); o.Election = time.Hour; slow.options(o) })
-		cl.granted(a, w, b)
+		first, slow := newGate(), newGate()
+		a := cl.start("a", first.options)
+		cl.inOffice(a)
+		b := cl.start("b", func(o *Options) { o.Election = time.Hour; slow.options(o) })
+		cl.granted(a, b)
 		cl.profile(1)
-		if err := w.Committed(t.Context()); err != nil {
+		if err := a.Committed(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		fresh := b.reader(t, "profile:1")
@@ -136,42 +129,26 @@ func TestRace_TakeOverWhileAnInstanceLags(t *testing.T) {
 		}
 		first.shut(t, "round")
 		first.reached(t, "round")
-		eventually(t, "w is sequencer", func() bool { return w.Stats().Office != nil })
-		if c.forget {
-			needFresh(t, fresh)
-		}
+		w := cl.start("w", impatient)
+		cl.inOffice(w)
+		needFresh(t, fresh)
+		seen := a.reader(t, "profile:1")
 		cl.rename(1)
-		if err := w.Committed(t.Context()); err != nil {
-			t.Fatal(err)
+		answered := w.writes(t)
+		testenv.Eventually(t, "the other instance sees the change", func() bool { ok, _ := seen(); return !ok })
+		if c.forget {
+			testenv.Eventually(t, c.name+": the writer is answered", answered)
+			needFresh(t, fresh) // as it must not be
+			continue
 		}
-		if ok, why := fresh(); ok != c.stale {
-			t.Errorf("%s: the lagging instance says fresh: got %v %q, want %v", c.name, ok, why, c.stale)
+		if answered() {
+			t.Errorf("%s, while the lagging instance holds a grant: got the writer answered, want it to wait", c.name)
 		}
-	}
-}
-
-// A grant that does not end is a negative control of the clock: after an instance has been cut off for longer than its
-// grant, a writer is answered, and only the grant's end keeps the instance from serving what was replaced.
-func TestRace_GrantThatNeverLapses(t *testing.T) {
-	t.Parallel()
-	for _, never := range []bool{false, true} {
-		cl := newCluster(t)
-		slow := newGate()
-		a := cl.start("a", nil)
-		b := cl.start("b", slow.options)
-		cl.granted(a, b)
-		fresh := b.reader(t, "profile:1")
-		slow.shut(t, "bulletin")
-		slow.reached(t, "bulletin")
-		if never {
-			b.log.Grant(b.log.Position(), math.MaxInt64)
-		}
-		cl.profile(1)
-		if err := a.Committed(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if ok, why := fresh(); ok != never {
-			t.Errorf("grant without end %v: the instance says fresh: got %v %q, want %v", never, ok, why, never)
+		b.clock.set(b.Grant)
+		w.clock.set(w.patience())
+		testenv.Eventually(t, c.name+": the writer is answered", answered)
+		if ok, why := fresh(); ok {
+			t.Errorf("%s: the lagging instance says fresh: got %v %q, want false", c.name, ok, why)
 		}
 	}
 }

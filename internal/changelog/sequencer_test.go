@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freshet/cache"
+	"freshet/internal/testenv"
 )
 
 // claim takes office by hand, on a session of its own, also if another holds the lock: as behind a pooler that shares
@@ -89,7 +90,7 @@ func TestRound_TakeOverDuringTheStatement(t *testing.T) {
 // waiting waits until a session of the database waits for a lock.
 func (c *cluster) waiting(t testing.TB) {
 	t.Helper()
-	eventually(t, "a session waits for a lock", func() bool {
+	testenv.Eventually(t, "a session waits for a lock", func() bool {
 		return queryValue[int](t, c.db, `SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
 	})
@@ -104,7 +105,7 @@ func (c *cluster) killSequencer(t testing.TB) {
 // checkLog compares the log with what was written: each profile's tag, and positions without a gap.
 func (c *cluster) checkLog(t testing.TB, profiles int) {
 	t.Helper()
-	eventually(t, "the outbox is empty", func() bool {
+	testenv.Eventually(t, "the outbox is empty", func() bool {
 		return queryValue[int](t, c.db, "SELECT count(*) FROM changelog.outbox") == 0
 	})
 	if got := queryValue[int](t, c.db, "SELECT count(DISTINCT tag) FROM changelog.log, unnest(tags) tag WHERE tag LIKE 'profile:%'"); got != profiles {
@@ -141,7 +142,7 @@ func TestSequencer_KilledAnywhereLosesNothing(t *testing.T) {
 		}
 	}
 	c.checkLog(t, profiles)
-	c.granted(a)
+	c.grantedAnew(a)
 }
 
 // The session is killed within its statement, after it has deleted from the outbox and before it can write the log.
@@ -164,7 +165,7 @@ func TestSequencer_KilledWithinTheRound(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.checkLog(t, 1)
-	c.granted(a)
+	c.grantedAnew(a)
 }
 
 // A sequencer stops at work with its lock held. PostgreSQL shows it, another takes over, and when it comes back it fails.
@@ -173,16 +174,14 @@ func TestSequencer_StuckWithItsLock(t *testing.T) {
 	for _, step := range []string{"round", "moved", "publish"} {
 		c := newCluster(t)
 		g := newGate()
-		short := func(o *Options) { o.Stuck = 300 * time.Millisecond }
-		a := c.start("a", func(o *Options) { short(o); g.options(o) })
-		eventually(t, "a is sequencer", func() bool { return a.Stats().Office != nil })
-		b := c.start("b", short)
-		c.granted(a, b)
+		a := c.start("a", g.options)
+		c.granted(a)
 		open := g.shut(t, step)
 		c.profile(1)
 		g.reached(t, step)
 		fresh := a.reader(t, "profile:1")
-		eventually(t, "b is sequencer", func() bool { return b.Stats().Office != nil })
+		b := c.start("b", impatient)
+		c.inOffice(b)
 		c.profile(2)
 		c.rename(1)
 		if err := b.Committed(t.Context()); err != nil {
@@ -192,11 +191,14 @@ func TestSequencer_StuckWithItsLock(t *testing.T) {
 			t.Errorf("stuck at %s, after the answer: the old sequencer's instance says fresh %q", step, why)
 		}
 		open()
-		eventually(t, "a has given up", func() bool { return a.Stats().Office == nil })
+		testenv.Eventually(t, "a has given up", func() bool { return a.Stats().Office == nil })
 		c.checkLog(t, 2)
-		c.granted(a, b)
+		c.grantedAnew(a, b)
 	}
 }
+
+// impatient has an instance end the session of a sequencer as soon as that does nothing.
+func impatient(o *Options) { o.Stuck, o.Election = time.Millisecond, 10*time.Millisecond }
 
 // A transaction that stays open holds up neither the log nor other writers, and its own tags come when it commits.
 func TestSequencer_TransactionLeftOpen(t *testing.T) {
@@ -221,7 +223,7 @@ func TestSequencer_TransactionLeftOpen(t *testing.T) {
 			t.Errorf("profile %d: got fresh %v %q, want false \"tag\"", id, ok, why)
 		}
 	}
-	eventually(t, "operators see the open transaction", func() bool {
+	testenv.Eventually(t, "operators see the open transaction", func() bool {
 		office := a.Stats().Office
 		return office != nil && office.OldestTransaction > 0
 	})
@@ -243,7 +245,7 @@ func TestSequencer_TransactionLeftOpen(t *testing.T) {
 func TestSequencer_Backlog(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	const rows, batch = 200_000, 500
+	const rows, batch = 4000, 20
 	mustExec(t, c.db, "INSERT INTO changelog.outbox (tag) SELECT 'post:' || n FROM generate_series(1, $1::int) n", rows)
 	g := newGate()
 	a := c.start("a", func(o *Options) { g.options(o); o.Batch = batch })
@@ -255,6 +257,37 @@ func TestSequencer_Backlog(t *testing.T) {
 		t.Errorf("rounds: got %d, want at least %d", got, want)
 	}
 	c.checkLog(t, 0)
+}
+
+// In a new epoch, instances that no list names may hold grants of the one before: no writer is answered until those have
+// ended by the sequencer's clock.
+func TestSequencer_NewEpochWaitsForUnknownGrants(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	conn, term := c.claim(t, "seq")
+	defer conn.Close()
+	now := time.Duration(0)
+	o := Options{Log: cache.NewLog(func() time.Duration { return now }), Grant: 500 * time.Millisecond}.withDefaults()
+	for _, newEpoch := range []bool{false, true} {
+		now = time.Hour
+		term.newEpoch = newEpoch
+		s := &sequencer{o: &o, term: term, head: cache.Position{Epoch: 1, At: 100}}
+		if err := s.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		early := uint64(100)
+		if newEpoch {
+			early = 0
+		}
+		now += o.patience() - 1
+		if got := s.settled(); got != early {
+			t.Errorf("new epoch %v, while grants may live: got settled %d, want %d", newEpoch, got, early)
+		}
+		now++
+		if got := s.settled(); got != 100 {
+			t.Errorf("new epoch %v, when none can: got settled %d, want 100", newEpoch, got)
+		}
+	}
 }
 
 func TestSequencer_RefusesWhoIsFarBehind(t *testing.T) {
@@ -282,15 +315,15 @@ func TestSequencer_RefusesWhoIsFarBehind(t *testing.T) {
 func TestSequencer_TellsWhoIsBehind(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	slow, long := newGate(), grants(true)
-	a := c.start("a", long)
-	eventually(t, "a is sequencer", func() bool { return a.Stats().Office != nil })
-	b := c.start("b", func(o *Options) { long(o); slow.options(o) })
+	slow := newGate()
+	a := c.start("a", nil)
+	c.inOffice(a)
+	b := c.start("b", slow.options)
 	c.granted(a, b)
 	slow.shut(t, "bulletin")
 	slow.reached(t, "bulletin")
 	c.profile(1)
-	eventually(t, "b is behind, and a is not", func() bool {
+	testenv.Eventually(t, "b is behind, and a is not", func() bool {
 		office := a.Stats().Office
 		behind, there := office.Instances[b.id]
 		return there && behind.Positions == 2 && behind.For > 0 && office.Instances[a.id] == Lag{}
