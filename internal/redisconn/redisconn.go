@@ -85,7 +85,10 @@ func (t *target) openCluster(conns int) *redis.ClusterClient {
 		ClusterStateReloadInterval: topology,
 		MaintNotificationsConfig:   quiet(),
 	})
-	client.OnNewNode(func(node *redis.Client) { node.AddHook(newFuse(func() { client.ReloadState(context.Background()) })) })
+	client.AddHook(partialBatch{})
+	client.OnNewNode(func(node *redis.Client) {
+		node.AddHook(newNodeBreaker(func() { client.ReloadState(context.Background()) }))
+	})
 	return client
 }
 

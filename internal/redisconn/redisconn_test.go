@@ -2,7 +2,6 @@ package redisconn
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -11,12 +10,16 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"freshet/internal/devenv"
 	"freshet/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	logging.Disable() // faults are made on purpose
+	testenv.Main(m)
+}
 
 func open(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
@@ -113,99 +116,47 @@ func onTLS(t *testing.T, tls devenv.RedisTLS, user testenv.User) (address string
 // of them.
 func TestOpen_TLSOnEachForm(t *testing.T) {
 	t.Parallel()
-	ours, stranger := testenv.NewAuthority(t), testenv.NewAuthority(t)
+	ours, other := testenv.NewAuthority(t), testenv.NewAuthority(t)
 	server, client := ours.Issue(t, "server"), ours.Issue(t, "client")
 	user := testenv.User{Name: "app", Password: "s3cret", Rules: []string{"~freshet:*", "+@all"}}
-	cut := func(g *devenv.RedisGroup) string {
-		address, _, _ := strings.Cut(g.URL, "?")
-		return address
-	}
-	for _, one := range []struct {
-		form, address, query string
-		masters              int
-	}{
-		{"single", onTLS(t, server, user), "?", 1},
-		{"cluster", cut(testenv.SecureCluster(t, server, user)), "?", 3},
-		{"sentinel", cut(testenv.SecureSentinel(t, server, user)), "?master_name=freshet&sentinel_username=app&sentinel_password=s3cret&", 1},
+	for form, start := range map[string]func(*testing.T) (address, query string, masters int){
+		"single": func(t *testing.T) (string, string, int) { return onTLS(t, server, user), "?", 1 },
+		"cluster": func(t *testing.T) (string, string, int) {
+			address, _, _ := strings.Cut(testenv.SecureCluster(t, server, user).URL, "?")
+			return address, "?", 3
+		},
+		"sentinel": func(t *testing.T) (string, string, int) {
+			address, _, _ := strings.Cut(testenv.SecureSentinel(t, server, user).URL, "?")
+			return address, "?master_name=freshet&sentinel_username=app&sentinel_password=s3cret&", 1
+		},
 	} {
-		ca, pair := "ca="+server.CA, "&cert="+client.Cert+"&key="+client.Key
-		good := open(t, one.address+one.query+ca+pair)
-		for i := range 20 {
-			if err := good.Set(t.Context(), fmt.Sprintf("freshet:%d", i), i, time.Minute).Err(); err != nil {
-				t.Errorf("%s: SET: got %v", one.form, err)
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			address, query, masters := start(t)
+			ca, pair := "ca="+server.CA, "&cert="+client.Cert+"&key="+client.Key
+			good := open(t, address+query+ca+pair)
+			for i := range 20 {
+				if err := good.Set(t.Context(), fmt.Sprintf("freshet:%d", i), i, time.Minute).Err(); err != nil {
+					t.Errorf("SET: got %v", err)
+				}
 			}
-		}
-		wantMasters(t, good, one.masters)
-		if err := good.Set(t.Context(), "other:1", 1, time.Minute).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
-			t.Errorf("%s: SET of another's key: got %v, want NOPERM", one.form, err)
-		}
-		for name, address := range map[string]string{
-			"without a client's certificate": one.address + one.query + ca,
-			"with another authority":         one.address + one.query + "ca=" + stranger.Path("ca.pem") + pair,
-			"with the system's authorities":  one.address + one.query + pair[1:],
-			"with a server's other name":     one.address + one.query + ca + pair + "&server_name=redis.example",
-			"without TLS":                    strings.Replace(one.address, "rediss", "redis", 1) + strings.TrimRight(one.query, "?&"),
-			"with a wrong password":          strings.Replace(one.address, "s3cret", "wrong", 1) + one.query + ca + pair,
-			"as another user":                strings.Replace(one.address, "app:", "default:", 1) + one.query + ca + pair,
-		} {
-			if err := open(t, address).Get(t.Context(), "freshet:1").Err(); err == nil || strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("%s: GET %s: got %v, want an error without the password", one.form, name, err)
+			wantMasters(t, good, masters)
+			if err := good.Set(t.Context(), "other:1", 1, time.Minute).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+				t.Errorf("SET of another's key: got %v, want NOPERM", err)
 			}
-		}
-	}
-}
-
-// A node that hangs costs a few round trips their time, and is then left alone until it answers.
-func TestFuse_LeavesADeadNodeAlone(t *testing.T) {
-	t.Parallel()
-	const budget = 100 * time.Millisecond
-	f := newFuse(func() {})
-	calls, fault := 0, error(context.DeadlineExceeded)
-	send := f.ProcessPipelineHook(func(context.Context, []redis.Cmder) error { calls++; return fault })
-	for range 20 {
-		if err := send(t.Context(), nil); err == nil {
-			t.Fatal("a batch to a dead node: got no error")
-		}
-	}
-	if calls != fuseFaults {
-		t.Errorf("batches that reached the dead node: got %d, want %d", calls, fuseFaults)
-	}
-	fault = nil
-	for begun := time.Now(); send(t.Context(), nil) != nil; {
-		if time.Since(begun) > 10*budget {
-			t.Fatal("the node is back: got none through")
-		}
-	}
-	if err := send(t.Context(), nil); err != nil {
-		t.Errorf("after the node is back: got %v", err)
-	}
-}
-
-// A node that was away, and whose connections are all gone, is in use again.
-func TestFuse_NodeComesBack(t *testing.T) {
-	t.Parallel()
-	g := testenv.Cluster(t, time.Minute)
-	client := open(t, g.URL)
-	node := g.Nodes[0]
-	send := func() error {
-		pipe := client.Pipeline()
-		pipe.Set(t.Context(), "{06S}", 1, time.Minute) // slot 0
-		_, err := pipe.Exec(t.Context())
-		return err
-	}
-	if err := send(); err != nil {
-		t.Fatal(err)
-	}
-	node.Kill()
-	for !errors.Is(send(), blown{}) {
-		t.Log("not yet")
-	}
-	if err := node.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for begun := time.Now(); send() != nil; {
-		if time.Since(begun) > 20*time.Second {
-			t.Fatalf("the node is back for 20 s: got %v", send())
-		}
+			for name, wrong := range map[string]string{
+				"without a client's certificate": address + query + ca,
+				"with another authority":         address + query + "ca=" + other.Path("ca.pem") + pair,
+				"with the system's authorities":  address + query + pair[1:],
+				"with a server's other name":     address + query + ca + pair + "&server_name=redis.example",
+				"without TLS":                    strings.Replace(address, "rediss", "redis", 1) + strings.TrimRight(query, "?&"),
+				"with a wrong password":          strings.Replace(address, "s3cret", "wrong", 1) + query + ca + pair,
+				"as another user":                strings.Replace(address, "app:", "default:", 1) + query + ca + pair,
+			} {
+				if err := open(t, wrong).Get(t.Context(), "freshet:1").Err(); err == nil || strings.Contains(err.Error(), "s3cret") {
+					t.Errorf("GET %s: got %v, want an error without the password", name, err)
+				}
+			}
+		})
 	}
 }
