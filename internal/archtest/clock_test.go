@@ -2,25 +2,32 @@ package archtest
 
 import (
 	"go/ast"
+	"strings"
 	"testing"
 )
 
-// clockExceptions are the test functions that may measure the time that passes, each with its reason. There is room for five.
-var clockExceptions = map[string]string{}
+// clockExceptions are the test functions that may measure the time that passes, by file, each with its reason. There is room
+// for five.
+var clockExceptions = map[string]string{
+	"internal/changelog/cluster_test.go now":                  "the clock that tests set forward is based on the real one",
+	"cmd/bench/internal/proxy/proxy_test.go TestProxy_Faults": "a delay that was asked for is a lower bound, which no load can break",
+}
 
 const maxClockExceptions = 5
 
 // checkClock finds tests that judge by the clock. How long something takes depends on the machine and on what else it does;
 // tests count, order, and take their time from a clock of their own or from a synctest bubble. So no test measures time that
 // has passed, which is what it would compare with a constant, and none gives up after a time of its own choice: they wait
-// with testenv.Eventually and testenv.Receive. In a bubble time is virtual, and all of this is allowed.
+// with testenv.Eventually, Receive and UntilHang. In a bubble time is virtual, and all of this is allowed; and benchmarks are
+// there to measure.
 func checkClock(files []source, exceptions map[string]string) (problems []string) {
 	for _, f := range files {
 		if !f.test {
 			continue
 		}
 		for _, decl := range f.ast.Decls {
-			if fn, ok := decl.(*ast.FuncDecl); ok && (exceptions[fn.Name.Name] != "" || len(calls(source{ast: fileOf(fn)}, "synctest", "Test")) > 0) {
+			fn, ok := decl.(*ast.FuncDecl)
+			if ok && (exceptions[f.path+" "+fn.Name.Name] != "" || virtual(fn) || strings.HasPrefix(fn.Name.Name, "Benchmark")) {
 				continue
 			}
 			for _, use := range clockUses(decl) {
@@ -29,6 +36,11 @@ func checkClock(files []source, exceptions map[string]string) (problems []string
 		}
 	}
 	return problems
+}
+
+// virtual reports whether a function runs in a synctest bubble.
+func virtual(fn *ast.FuncDecl) bool {
+	return len(calls(source{ast: fileOf(fn)}, "synctest", "Test")) > 0
 }
 
 // fileOf wraps one declaration.
@@ -131,6 +143,8 @@ func TestVirtual(t *testing.T) {
 
 func TestExcepted(t *testing.T) { time.Since(begun) }
 
+func BenchmarkIt(b *testing.B) { time.Since(begun) }
+
 func TestInjected(t *testing.T) {
 	at := time.Now()
 	clock.Set(at.Add(time.Hour))
@@ -138,7 +152,7 @@ func TestInjected(t *testing.T) {
 	}
 }
 `
-	problems := checkClock(example(t, "p/p_test.go", text), map[string]string{"TestExcepted": "an example"})
+	problems := checkClock(example(t, "p/p_test.go", text), map[string]string{"p/p_test.go TestExcepted": "an example"})
 	mustFind(t, problems, "p_test.go:5:", "p_test.go:8:", "p_test.go:8:", "p_test.go:10:", "p_test.go:13:", "p_test.go:16:")
 	mustFind(t, checkClock(example(t, "p/p.go", text), nil)) // the product may
 }

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -40,4 +41,9 @@ func Receive[T any](t testing.TB, what string, from <-chan T) T {
 		t.Fatalf("%s: still not so after %s", what, hangs)
 		panic("unreachable")
 	}
+}
+
+// UntilHang returns a context for what must not outlast a hang. Cancel it when that has ended.
+func UntilHang(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, hangs)
 }
