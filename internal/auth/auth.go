@@ -39,6 +39,8 @@ type Options struct {
 	Available func() bool
 	// Provider of identities whose tokens are taken beside our own; without Tokens there is none.
 	Provider Provider
+	// HashCost is that of new password hashes. Default: what OWASP recommends.
+	HashCost HashCost
 	// Log is told of what no caller can act on. Default: slog.Default().
 	Log *slog.Logger
 	// Now tells the time. Default time.Now.
@@ -73,8 +75,8 @@ func New(o Options) *Auth {
 		o.Available = func() bool { return true }
 	}
 	return &Auth{
-		store: o.Store, log: o.Log, now: o.Now, hasher: newHasher(runtime.GOMAXPROCS(0)),
-		decoy: HashPassword(rand.Text()), touching: make(map[models.ID]bool),
+		store: o.Store, log: o.Log, now: o.Now, hasher: newHasher(runtime.GOMAXPROCS(0), o.HashCost),
+		decoy: o.HashCost.hash(rand.Text()), touching: make(map[models.ID]bool),
 		provider: o.Provider,
 		attempts: attempts{
 			redis: o.Redis, service: cmp.Or(o.Service, "freshet"), available: o.Available, budget: attemptBudget, log: o.Log, now: o.Now,
@@ -141,7 +143,7 @@ func (a *Auth) SignUp(ctx context.Context, in models.SignUpInput) (token string,
 	if err := a.store.NewAccount(ctx, profile, account, session); err != nil {
 		return "", nil, err
 	}
-	a.attempts.familiarise(context.WithoutCancel(ctx), idOf("pair", in.Handle, addressOf(ctx)))
+	a.attempts.familiarise(ctx, step{ofPair, idOf("pair", in.Handle, addressOf(ctx))})
 	return token, &models.Viewer{ID: profile.ID, SessionID: session.ID}, nil
 }
 
@@ -155,9 +157,10 @@ func (a *Auth) SignIn(ctx context.Context, in models.SignInInput) (token string,
 	account, ok, err := a.verify(ctx, in)
 	switch {
 	case err != nil:
-		a.attempts.failedOtherwise(ctx, attempt)
+		a.attempts.takeBack(ctx, attempt)
 		return "", nil, err
 	case !ok:
+		a.attempts.failed(ctx, attempt)
 		return "", nil, models.Refuse(models.UserErrorCodeWrongCredentials,
 			"Handle and password do not belong together.", "input")
 	}

@@ -39,6 +39,12 @@ type rig struct {
 	ran int // statements of the store
 }
 
+// waitLong is for budgets that are no part of what a test is about: only a hang reaches it.
+const waitLong = 5 * time.Minute
+
+// cheap hashes keep the tests quick.
+var cheap = HashCost{MemoryKiB: 8, Passes: 1}
+
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	url := testenv.Database(t)
@@ -49,7 +55,6 @@ func newRig(t testing.TB) *rig {
 	r.noError(err)
 	o.ContextTimeoutEnabled = true
 	r.redis = redis.NewClient(o)
-	const waitLong = time.Minute // budgets are no part of what is tested here
 	c := cache.New(cache.Options{Redis: r.redis, Freshness: r.changes, ReadBudget: waitLong, WriteBudget: waitLong})
 	t.Cleanup(func() { c.Close(); r.redis.Close() })
 	r.db, err = store.Open(url, 4)
@@ -61,7 +66,8 @@ func newRig(t testing.TB) *rig {
 	log := slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s, err := store.New(store.Options{DB: storeDB, Cache: c, Policy: schemaPolicy(t), Committed: r.committed, Log: log})
 	r.noError(err)
-	r.Auth = New(Options{Store: s, Redis: r.redis, Log: log, Now: r.clock})
+	r.Auth = New(Options{Store: s, Redis: r.redis, Log: log, Now: r.clock, HashCost: cheap})
+	r.attempts.budget = waitLong
 	t.Cleanup(r.Auth.Close)
 	return r
 }

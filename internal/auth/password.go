@@ -11,19 +11,25 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// Cost of argon2id as OWASP's Password Storage Cheat Sheet recommends: 19 MiB, two passes, one lane.
+// HashCost is what argon2id takes to derive a key from a password. Its zero value stands for what OWASP's Password Storage
+// Cheat Sheet recommends: 19 MiB, two passes. A hash states its own cost, so that another cost leaves stored hashes valid.
+type HashCost struct{ MemoryKiB, Passes uint32 }
+
 const (
-	memoryKiB = 19 * 1024
-	passes    = 2
-	lanes     = 1
-	saltSize  = 16
-	keySize   = 32
+	lanes    = 1
+	saltSize = 16
+	keySize  = 32
 )
 
-// hasher derives keys for a bounded number of callers at a time: each takes 19 MiB and a core, and anyone may ask.
-type hasher struct{ slots chan struct{} }
+// hasher derives keys for a bounded number of callers at a time: each takes memory and a core, and anyone may ask.
+type hasher struct {
+	slots chan struct{}
+	cost  HashCost
+}
 
-func newHasher(atATime int) hasher { return hasher{slots: make(chan struct{}, atATime)} }
+func newHasher(atATime int, cost HashCost) hasher {
+	return hasher{slots: make(chan struct{}, atATime), cost: cost}
+}
 
 func (h hasher) enter(ctx context.Context) error {
 	select {
@@ -40,7 +46,7 @@ func (h hasher) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer func() { <-h.slots }()
-	return HashPassword(password), nil
+	return h.cost.hash(password), nil
 }
 
 // verify tells whether password is the one that phc was made of.
@@ -75,11 +81,16 @@ func (h hasher) verify(ctx context.Context, phc, password string) (bool, error) 
 }
 
 // HashPassword returns password as a PHC string (argon2id) with a random salt. It takes tens of milliseconds and 19 MiB.
-func HashPassword(password string) string {
+func HashPassword(password string) string { return HashCost{}.hash(password) }
+
+func (c HashCost) hash(password string) string {
+	if c == (HashCost{}) {
+		c = HashCost{MemoryKiB: 19 * 1024, Passes: 2}
+	}
 	salt := make([]byte, saltSize)
 	rand.Read(salt)
-	key := argon2.IDKey([]byte(password), salt, passes, memoryKiB, lanes, keySize)
+	key := argon2.IDKey([]byte(password), salt, c.Passes, c.MemoryKiB, lanes, keySize)
 	b64 := base64.RawStdEncoding
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",
-		argon2.Version, memoryKiB, passes, lanes, b64.EncodeToString(salt), b64.EncodeToString(key))
+		argon2.Version, c.MemoryKiB, c.Passes, lanes, b64.EncodeToString(salt), b64.EncodeToString(key))
 }

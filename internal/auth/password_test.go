@@ -10,7 +10,7 @@ import (
 
 func TestPassword_HashAndVerify(t *testing.T) {
 	t.Parallel()
-	h := newHasher(2)
+	h := newHasher(2, HashCost{})
 	phc, err := h.hash(t.Context(), "pässword 字")
 	if err != nil {
 		t.Fatal(err)
@@ -19,6 +19,18 @@ func TestPassword_HashAndVerify(t *testing.T) {
 	if form := regexp.MustCompile(`^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`); !form.MatchString(phc) {
 		t.Errorf("hash: got %q, want a PHC string of argon2id", phc)
 	}
+	if got, err := h.verify(t.Context(), phc, "pässword 字"); err != nil || !got {
+		t.Errorf("verify the password: got %v, %v, want true", got, err)
+	}
+}
+
+func TestPassword_VerifiesNoOther(t *testing.T) {
+	t.Parallel()
+	h := newHasher(2, cheap)
+	phc, err := h.hash(t.Context(), "pässword 字")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for password, want := range map[string]bool{
 		"pässword 字": true, "pässword": false, "": false, "pässword 字\x00": false, "PÄSSWORD 字": false,
 	} {
@@ -26,17 +38,17 @@ func TestPassword_HashAndVerify(t *testing.T) {
 			t.Errorf("verify %q: got %v, %v, want %v", password, got, err, want)
 		}
 	}
-	if again := HashPassword("pässword 字"); again == phc {
+	if again, _ := h.hash(t.Context(), "pässword 字"); again == phc {
 		t.Errorf("hash of the same password: got %q twice, want salts of their own", again)
 	}
 }
 
-// The test vector of the reference implementation for argon2id, as a PHC string.
+// A test vector of the reference implementation for argon2id, as a PHC string.
 func TestPassword_VerifiesOthersHashes(t *testing.T) {
 	t.Parallel()
-	const phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	const phc = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 	for password, want := range map[string]bool{"password": true, "Password": false} {
-		if got, err := newHasher(1).verify(t.Context(), phc, password); err != nil || got != want {
+		if got, err := newHasher(1, cheap).verify(t.Context(), phc, password); err != nil || got != want {
 			t.Errorf("verify %q: got %v, %v, want %v", password, got, err, want)
 		}
 	}
@@ -64,7 +76,7 @@ func TestPassword_HashesOfWrongFormat(t *testing.T) {
 		"$argon2id$v=19$m=64,t=2,p=1$" + salt + "$AA",
 		"$argon2id$v=19$m=64,t=2,p=1$" + salt + "$" + key + "$",
 	} {
-		got, err := newHasher(1).verify(t.Context(), phc, "password")
+		got, err := newHasher(1, cheap).verify(t.Context(), phc, "password")
 		if err == nil || got {
 			t.Errorf("verify by %q: got %v, %v, want an error", phc, got, err)
 			continue
@@ -78,7 +90,7 @@ func TestPassword_HashesOfWrongFormat(t *testing.T) {
 // Deriving a key takes memory: no more callers than slots do so at a time, and those who wait can give up.
 func TestPassword_WaitsForASlot(t *testing.T) {
 	t.Parallel()
-	h := newHasher(1)
+	h := newHasher(1, cheap)
 	if err := h.enter(t.Context()); err != nil {
 		t.Fatal(err)
 	}
