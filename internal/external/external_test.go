@@ -1,14 +1,17 @@
 package external
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,15 +61,18 @@ type rig struct {
 	at       time.Time
 	answer   http.HandlerFunc
 	requests []*http.Request
-	times    []time.Time
+	slept    []time.Duration
 }
+
+// waitLong is for budgets that are no part of what a test is about: only a hang reaches it.
+const waitLong = 5 * time.Minute
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, at: time.Now()}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.mu.Lock()
-		r.requests, r.times = append(r.requests, q), append(r.times, time.Now())
+		r.requests = append(r.requests, q)
 		answer := r.answer
 		r.mu.Unlock()
 		answer(w, q)
@@ -77,7 +83,7 @@ func newRig(t *testing.T) *rig {
 	}
 	o.ContextTimeoutEnabled = true
 	r.redis = redis.NewClient(o)
-	r.cache = cache.New(cache.Options{Redis: r.redis, ReadBudget: time.Minute, WriteBudget: time.Minute, Now: r.now, LocalBytes: -1})
+	r.cache = cache.New(cache.Options{Redis: r.redis, ReadBudget: waitLong, WriteBudget: waitLong, Now: r.now, LocalBytes: -1})
 	r.Sources = r.another(r.cache, server.URL)
 	t.Cleanup(func() { r.cache.Close(); r.redis.Close(); server.Close() })
 	return r
@@ -92,8 +98,20 @@ func (r *rig) another(c *cache.Cache, url string) *Sources {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	for _, source := range []*source{s.ecb, s.nominatim} {
+		source.client.Timeout, source.budget, source.sleep = waitLong, waitLong, r.sleep
+	}
+	s.Rates.LoadTimeout, s.Places.LoadTimeout = waitLong, waitLong
 	r.t.Cleanup(s.Close)
 	return s
+}
+
+// sleep notes that a source would sleep.
+func (r *rig) sleep(_ context.Context, d time.Duration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slept = append(r.slept, d)
+	return nil
 }
 
 func schemaPolicy(t *testing.T) *policy.Table {
@@ -136,7 +154,7 @@ func (r *rig) asked() []*http.Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	requests := r.requests
-	r.requests, r.times = nil, nil
+	r.requests = nil
 	return requests
 }
 
@@ -264,23 +282,25 @@ func TestRates_SourceMisbehaves(t *testing.T) {
 
 func TestRates_TriesAgain(t *testing.T) {
 	t.Parallel()
-	for name, first := range map[string]http.HandlerFunc{
-		"500":           status(500, ""),
-		"429 for 1 s":   status(429, "1"),
-		"a closed door": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"the same host": http.RedirectHandler("/eurofxref/eurofxref-daily.xml?again", http.StatusFound).ServeHTTP,
+	for name, c := range map[string]struct {
+		first http.HandlerFunc
+		slept []time.Duration
+	}{
+		"500":           {status(500, ""), []time.Duration{firstPause}},
+		"429 for 1 s":   {status(429, "1"), []time.Duration{time.Second}},
+		"503 for 2 s":   {status(503, "2"), []time.Duration{2 * time.Second}},
+		"a closed door": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, []time.Duration{firstPause}},
+		"the same host": {http.RedirectHandler("/eurofxref/eurofxref-daily.xml?again", http.StatusFound).ServeHTTP, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			r.respond(then(first, send("text/xml", daily)))
+			r.respond(then(c.first, send("text/xml", daily)))
 			if got, err := r.rates(); got != table || err != nil {
 				t.Errorf("rates: got %q, %v, want %q at the second attempt", got, err, table)
 			}
-			if name == "429 for 1 s" {
-				if times := r.times; len(times) != 2 || times[1].Sub(times[0]) < time.Second {
-					t.Errorf("requests: got %v, want two, a second apart as the source asked", times)
-				}
+			if got := len(r.asked()); got != 2 || !slices.Equal(r.slept, c.slept) {
+				t.Errorf("got %d requests and pauses of %v, want two requests and pauses of %v", got, r.slept, c.slept)
 			}
 		})
 	}
@@ -432,47 +452,90 @@ func TestPlaces_SourceMisbehaves(t *testing.T) {
 	}
 }
 
+// paceClock has the script of turns see the time of a test, in the place of Redis' own.
+type paceClock struct{ ms atomic.Int64 }
+
+const timeOfRedis = "redis.call('TIME')"
+
+func (*paceClock) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *paceClock) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := cmd.Args(); args[0] == "evalsha" && args[1] == reserve.Hash() {
+			ms := c.ms.Load()
+			args[0], args[1] = "eval", strings.Replace(reserveScript, timeOfRedis, fmt.Sprintf("{%d, %d}", ms/1000, ms%1000*1000), 1)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (*paceClock) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
 // At most once a second, over two instances and whatever they are asked.
 func TestPlaces_PaceOfAllInstances(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	clock := &paceClock{}
+	clock.ms.Store(r.now().UnixMilli())
+	r.redis.AddHook(clock)
+	if !strings.Contains(reserveScript, timeOfRedis) {
+		t.Fatalf("the script does not ask for %s: the test can't steer its time", timeOfRedis)
+	}
 	r.respond(send("application/json", berlin))
 	other := r.another(r.cache, r.nominatim.base)
-	var together sync.WaitGroup
-	failed := make(chan error, 8)
-	for i := range 8 {
-		together.Go(func() {
-			s := []*Sources{r.Sources, other}[i%2]
-			_, err := s.nominatim.get(t.Context(), "/search", nil)
-			if err != nil {
-				failed <- err
-			}
-		})
-	}
-	together.Wait()
-	close(failed)
-	for err := range failed {
-		unavailable(t, "beyond the longest wait", err, "geocoder")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.times) < 3 || len(r.times) > 4 {
-		t.Fatalf("requests: got %d, want those of the next 3 seconds", len(r.times))
-	}
-	for i, at := range r.times[1:] {
-		if apart := at.Sub(r.times[i]); apart < 950*time.Millisecond {
-			t.Errorf("requests %d and %d: got %v apart, want a second", i, i+1, apart)
+	want := func(when string, requests int, waits ...time.Duration) {
+		t.Helper()
+		var together sync.WaitGroup
+		for i := range 8 {
+			together.Go(func() {
+				s := []*Sources{r.Sources, other}[i%2]
+				if _, err := s.nominatim.get(t.Context(), "/search", nil); err != nil {
+					unavailable(t, "beyond the longest wait", err, "geocoder")
+				}
+			})
 		}
+		together.Wait()
+		got := len(r.asked())
+		slices.Sort(r.slept)
+		if got != requests || !slices.Equal(r.slept, waits) {
+			t.Errorf("%s: got %d requests after waits of %v, want %d after %v", when, got, r.slept, requests, waits)
+		}
+		r.slept = nil
+	}
+	want("the first 8", 4, 0, time.Second, 2*time.Second, 3*time.Second)
+	want("8 more", 0)
+	r.pass(1500 * time.Millisecond)
+	clock.ms.Add(1500)
+	want("1.5 s later", 1, 2500*time.Millisecond)
+}
+
+// Redis gives out turns by its own time, one in each interval.
+func TestPlaces_PaceByTheTimeOfRedis(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	other := r.another(r.cache, r.nominatim.base)
+	r.nominatim.pace, other.nominatim.pace = time.Hour, time.Hour
+	if first, second := r.nominatim.sharedTurn(t.Context()), other.nominatim.sharedTurn(t.Context()); first != 0 || second >= 0 {
+		t.Errorf("turns within an hour: got waits of %v and %v, want none and too long a one", first, second)
 	}
 }
 
+// A turn that Redis was not told of counts when it answers again.
 func TestPlaces_PaceWithoutRedis(t *testing.T) {
 	t.Parallel()
-	s := &source{pace: time.Second, now: time.Now}
+	at := time.Now()
+	s := &source{pace: time.Second, now: func() time.Time { return at }}
 	for i, want := range []time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second, -1} {
-		got := s.ownTurn(0, false)
-		if got > want || got < want-100*time.Millisecond && want >= 0 {
+		if got := s.ownTurn(0); got != want {
 			t.Errorf("turn %d: got a wait of %v, want %v", i, got, want)
+		}
+	}
+	at = at.Add(2 * time.Second)
+	for _, c := range []struct{ shared, want time.Duration }{{0, 2 * time.Second}, {-1, -1}, {3 * time.Second, 3 * time.Second}} {
+		if got := s.ownTurn(c.shared); got != c.want {
+			t.Errorf("turn after a wait of %v by Redis: got a wait of %v, want %v", c.shared, got, c.want)
 		}
 	}
 }

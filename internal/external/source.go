@@ -31,8 +31,10 @@ type source struct {
 	client    *http.Client
 	redis     redis.UniversalClient // nil: each process keeps the pace alone
 	slotKey   string
+	budget    time.Duration // of a round trip to Redis
 	log       *slog.Logger
 	now       func() time.Time
+	sleep     func(context.Context, time.Duration) error
 
 	mu   sync.Mutex
 	next time.Time // when this process may ask again
@@ -42,6 +44,7 @@ type source struct {
 const (
 	attempts       = 3
 	attemptTimeout = 4 * time.Second
+	turnBudget     = 100 * time.Millisecond
 	firstPause     = 200 * time.Millisecond // before the second attempt; doubles
 	longestWait    = 3 * time.Second        // for one's turn, or because the source asks for it
 	restAfterFault = 5 * time.Second
@@ -51,6 +54,7 @@ const (
 func newSource(s *source) *source {
 	s.base = strings.TrimSuffix(s.base, "/")
 	s.client = &http.Client{Timeout: attemptTimeout, CheckRedirect: sameHost}
+	s.budget, s.sleep = turnBudget, sleep
 	return s
 }
 
@@ -117,7 +121,7 @@ func (s *source) try(ctx context.Context, path string, parameters url.Values) ([
 			}
 			return nil, failed
 		}
-		if err := sleep(ctx, max(pause, failed.after)); err != nil {
+		if err := s.sleep(ctx, max(pause, failed.after)); err != nil {
 			return nil, failed
 		}
 		pause *= 2
