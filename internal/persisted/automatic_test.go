@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // automatic is an Automatic with a clock that the test moves.
 func (r *rig) automatic(client redis.UniversalClient, o AutomaticOptions) *Automatic {
-	o.Budget = time.Minute // no part of what most test
+	o.Budget = waitLong // no part of what most test
 	o.Redis, o.Now, o.Log = client, r.now, slog.New(slog.NewTextHandler(&r.log, nil))
 	a := NewAutomatic(o)
 	r.t.Cleanup(a.Close)
@@ -47,7 +48,7 @@ func TestAutomatic_EveryInstanceKnowsIt(t *testing.T) {
 	if got, err := client.Get(t.Context(), "svc:apq:"+hash).Result(); err != nil || got != profile {
 		t.Errorf("key: got %q, %v, want the text", got, err)
 	}
-	if got := client.TTL(t.Context(), "svc:apq:"+hash).Val(); got != automaticTTL {
+	if got := client.TTL(t.Context(), "svc:apq:"+hash).Val(); got > automaticTTL || got < automaticTTL-time.Hour {
 		t.Errorf("TTL: got %s, want %s", got, automaticTTL)
 	}
 	// From memory, without Redis.
@@ -123,7 +124,7 @@ func TestAutomatic_RenewsOnUse(t *testing.T) {
 	r.must(a.Put(t.Context(), hash, profile))
 	wantTTL := func(when string, want time.Duration) {
 		t.Helper()
-		if got := client.TTL(t.Context(), key).Val(); got != want {
+		if got := client.TTL(t.Context(), key).Val(); got > want || got < want-10*time.Minute { // Redis has a clock of its own
 			t.Errorf("%s: got the TTL %s, want %s", when, got, want)
 		}
 	}
@@ -143,6 +144,30 @@ func TestAutomatic_RenewsOnUse(t *testing.T) {
 	wantTTL("from Redis, after a day", automaticTTL)
 }
 
+// trips counts reads and writes of texts.
+type trips struct{ n atomic.Int64 }
+
+func (*trips) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "set" {
+			h.n.Add(1)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (h *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if cmds[0].Name() == "get" { // others greet
+			h.n.Add(1)
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// A Redis that hangs costs one budget for what is not in memory, and is then left alone for a while.
 func TestAutomatic_RedisInTrouble(t *testing.T) {
 	t.Parallel()
 	r := clockOnly(t)
@@ -151,35 +176,40 @@ func TestAutomatic_RedisInTrouble(t *testing.T) {
 	a := r.automatic(client, AutomaticOptions{})
 	known, hash := sha256Hex(bio), sha256Hex(profile)
 	r.must(a.Put(t.Context(), known, bio))
+	var sent trips
+	client.AddHook(&sent)
 	a.o.Budget = 50 * time.Millisecond
 	server.Pause()
-	began := time.Now()
 	if _, found, err := a.Get(t.Context(), hash); found || err == nil {
 		t.Errorf("a Redis that hangs: got found %v, %v, want a miss and an error", found, err)
 	}
 	if err := a.Put(t.Context(), hash, profile); err == nil {
 		t.Error("a Redis that hangs: got no error from Put, want one")
 	}
-	r.wantText(a, known, bio)
-	r.wantText(a, hash, profile) // kept in memory, and Redis left alone for a while
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("two round trips to a Redis that hangs: took %s, want about 100 ms", took)
+	for range 3 {
+		r.wantText(a, known, bio)
+		r.wantText(a, hash, profile) // from memory
+		r.must(a.Put(t.Context(), hash, profile))
+	}
+	if got := sent.n.Load(); got != 2 {
+		t.Errorf("round trips to a Redis that hangs: got %d, want 2", got)
 	}
 	away := r.automatic(client, AutomaticOptions{Available: func() bool { return false }})
 	r.wantText(away, hash, "") // and no error: it was not asked
 	r.must(away.Put(t.Context(), hash, profile))
 	r.wantText(away, hash, profile)
 	server.Resume()
-	eventually(t, "Redis back", func() bool { return client.Ping(t.Context()).Err() == nil })
+	a.o.Budget = waitLong
+	testenv.Eventually(t, "Redis back", func() bool { return client.Ping(t.Context()).Err() == nil })
 	r.must(client.FlushDB(t.Context()).Err()) // it has read what was sent while it hung
-	resumed := r.now()
-	eventually(t, "written to Redis after all", func() bool {
-		if _, found, _ := a.Get(context.Background(), hash); !found {
-			t.Fatal("in memory: got a miss, want the text")
+	for _, c := range []struct {
+		passed time.Duration
+		want   int64
+	}{{automaticRetry - time.Second, 0}, {time.Second, 1}} {
+		r.wait(c.passed)
+		r.wantText(a, hash, profile)
+		if got := client.Exists(t.Context(), "freshet:apq:"+hash).Val(); got != c.want {
+			t.Errorf("keys in Redis %s later: got %d, want %d", c.passed, got, c.want)
 		}
-		if r.now().Sub(resumed) < automaticRenewal/2 {
-			r.wait(automaticRetry)
-		}
-		return client.Exists(context.Background(), "freshet:apq:"+hash).Val() == 1
-	})
+	}
 }

@@ -149,8 +149,11 @@ func (r *rig) run(l *Library, client redis.UniversalClient, service string) {
 		work.Wait()
 	})
 	// What is committed before the node follows the log is found by looking.
-	eventually(r.t, "the change log followed", func() bool { return node.Stats().Granted })
+	testenv.Eventually(r.t, "the change log followed", func() bool { return node.Stats().Granted })
 }
+
+// waitLong is for budgets that are no part of what a test is about: only a hang reaches it.
+const waitLong = 5 * time.Minute
 
 func openRedis(t testing.TB, url string) *redis.Client {
 	t.Helper()
@@ -158,25 +161,10 @@ func openRedis(t testing.TB, url string) *redis.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.ContextTimeoutEnabled, o.MaxRetries, o.DialTimeout = true, -1, 500*time.Millisecond
+	o.ContextTimeoutEnabled, o.MaxRetries, o.DialTimeout, o.ReadTimeout = true, -1, waitLong, waitLong
 	client := redis.NewClient(o)
 	t.Cleanup(func() { client.Close() })
 	return client
-}
-
-// eventually waits for what happens in the background.
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: not within 10 s", what)
-		}
-	}
 }
 
 const (
