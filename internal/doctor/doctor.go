@@ -46,7 +46,19 @@ type Deployment struct {
 // Examine looks at PostgreSQL and Redis, and changes nothing. It takes a few round trips, and seconds more if there are
 // changes that wait, or a replica that lags; each server that can't be asked is one finding.
 func Examine(ctx context.Context, d Deployment) []Finding {
-	e := &examination{}
+	return examine(ctx, d, timing{move: time.Second, late: 100 * time.Millisecond, catchUp: 3 * time.Second, pooler: 5 * time.Second})
+}
+
+// timing is how long an examination waits, and what it calls late.
+type timing struct {
+	move    time.Duration // until a change has to be in the log
+	late    time.Duration // a replica catches up later than reads wait for it
+	catchUp time.Duration // until it waits for a replica no longer
+	pooler  time.Duration // to tell a pooler from PostgreSQL
+}
+
+func examine(ctx context.Context, d Deployment, by timing) []Finding {
+	e := &examination{timing: by}
 	e.postgres(ctx, d)
 	if d.Replica != nil {
 		e.replica(ctx, d.DB, d.Replica)
@@ -59,7 +71,10 @@ func Examine(ctx context.Context, d Deployment) []Finding {
 	return e.found
 }
 
-type examination struct{ found []Finding }
+type examination struct {
+	timing
+	found []Finding
+}
 
 func (e *examination) fine(check, format string, args ...any) {
 	e.found = append(e.found, Finding{Check: check, Level: Fine, Seen: fmt.Sprintf(format, args...)})
@@ -78,10 +93,11 @@ func (e *examination) judge(bad bool, level Level, check, seen, advice string) {
 	e.fine(check, "%s", seen)
 }
 
-// clock compares a server's clock with this host's, by the middle of the round trip that asked for it.
+// clock compares a server's clock with this host's. The server told its time at some moment between before and after.
 func (e *examination) clock(check string, before, after, server time.Time) {
 	const apart = time.Second
-	difference := server.Sub(before.Add(after.Sub(before) / 2)).Round(time.Millisecond)
-	e.judge(difference.Abs() > apart, Warning, check, fmt.Sprintf("clock differs from this host's by %s", difference),
+	uncertain := after.Sub(before) / 2
+	difference := server.Sub(before.Add(uncertain))
+	e.judge(difference.Abs()-uncertain > apart, Warning, check, fmt.Sprintf("clock differs from this host's by %s", difference.Round(time.Millisecond)),
 		"synchronise both with NTP: entries expire by wall clocks, though freshness does not depend on them")
 }

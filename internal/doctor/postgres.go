@@ -136,7 +136,6 @@ func (t trigger) mend() string {
 // log looks whether changes wait in the outbox, and whether the first of them are still there a moment later: a sequencer
 // that works goes round many times a second.
 func (e *examination) log(ctx context.Context, db *bun.DB) error {
-	const moment = time.Second
 	var waiting int64
 	var first string
 	err := db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM (SELECT FROM changelog.outbox LIMIT 100000) o),
@@ -150,11 +149,11 @@ func (e *examination) log(ctx context.Context, db *bun.DB) error {
 	if waiting > 0 {
 		select {
 		case <-ctx.Done():
-		case <-time.After(moment):
+		case <-time.After(e.move):
 		}
 		err = db.QueryRowContext(ctx, "SELECT EXISTS (SELECT FROM changelog.outbox WHERE xid = ?::text::xid8)", first).Scan(&stuck)
 	}
-	e.judge(stuck, Mend, "log", map[bool]string{true: "a change is not in the log " + moment.String() + " after its commit", false: "up with all commits"}[stuck],
+	e.judge(stuck, Mend, "log", map[bool]string{true: "a change is not in the log " + e.move.String() + " after its commit", false: "up with all commits"}[stuck],
 		"see the server's log for why the sequencer stands still, and restart its instance: until then every write waits for grants to end, and nothing is answered from caches")
 	return err
 }
@@ -192,8 +191,7 @@ func (e *examination) sequencer(ctx context.Context, db *bun.DB) error {
 // has had, or the first gets another: whether the pooler hands out what was used last or what was used first, and however
 // few sessions it has.
 func (e *examination) sessions(ctx context.Context, db *bun.DB) error {
-	const patience = 5 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, e.pooler)
 	defer cancel()
 	own, err := db.Conn(ctx)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // onDatabase examines a database beside a Redis that is well.
 func onDatabase(t *testing.T, db *bun.DB) []Finding {
 	t.Helper()
-	return Examine(t.Context(), Deployment{DB: db, Redis: openRedis(t, testenv.SharedRedis(t))})
+	return examine(t.Context(), Deployment{DB: db, Redis: openRedis(t, testenv.SharedRedis(t))}, patient())
 }
 
 func adviceOn(t *testing.T, found []Finding, check string) string {
@@ -61,7 +61,7 @@ func TestExamine_SeesALogThatStandsStill(t *testing.T) {
 	must(t, err)
 	want(t, onDatabase(t, db), map[string]expected{})
 	run(t, db, "INSERT INTO changelog.outbox (tag) VALUES ('post:1')")
-	standing := expected{Mend, "not in the log 1s after", "restart its instance"}
+	standing := expected{Mend, "not in the log 10ms after", "restart its instance"}
 	want(t, onDatabase(t, db), map[string]expected{"log": standing})
 	run(t, db, "INSERT INTO changelog.outbox (tag) SELECT 'x:' || n FROM generate_series(1, 10000) n")
 	want(t, onDatabase(t, db), map[string]expected{"log": standing, "outbox": {Mend, "10001 changes wait", "see the server's log"}})
@@ -113,12 +113,12 @@ func TestExamine_SeesAPooler(t *testing.T) {
 	} {
 		through := openDatabase(t, testenv.Pooler(t, url, settings))
 		want(t, onDatabase(t, through), noSequencer(map[string]expected{"session": {Mend, "shared", "FRESHET_LOG_DATABASE_URL"}}))
-		want(t, Examine(t.Context(), Deployment{DB: through, LogDB: direct, Redis: openRedis(t, testenv.SharedRedis(t))}), noSequencer(nil))
+		want(t, examine(t.Context(), Deployment{DB: through, LogDB: direct, Redis: openRedis(t, testenv.SharedRedis(t))}, patient()), noSequencer(nil))
 	}
 	sessions := openDatabase(t, testenv.Pooler(t, url, map[string]string{"pool_mode": "session"}))
 	want(t, onDatabase(t, sessions), noSequencer(nil))
 	away := Deployment{DB: direct, LogDB: openDatabase(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=1"), Redis: openRedis(t, testenv.SharedRedis(t))}
-	want(t, Examine(t.Context(), away), noSequencer(map[string]expected{"session": {Away, "can't be asked", "--log-database-url"}}))
+	want(t, examine(t.Context(), away, patient()), noSequencer(map[string]expected{"session": {Away, "can't be asked", "--log-database-url"}}))
 }
 
 // The list of tables is that of the migrations.

@@ -31,13 +31,13 @@ func TestExamine_SeesSettingsOfRedis(t *testing.T) {
 			"redis 1 persistence":      {Warning, "on", "appendonly no"},
 		}
 	}
-	want(t, Examine(t.Context(), Deployment{DB: db, Redis: client}), wanted())
+	want(t, examine(t.Context(), Deployment{DB: db, Redis: client}, patient()), wanted())
 	must(t, client.ConfigSet(t.Context(), "save", "3600 1").Err(), client.ConfigSet(t.Context(), "appendonly", "no").Err())
-	want(t, Examine(t.Context(), Deployment{DB: db, Redis: client}), wanted())
+	want(t, examine(t.Context(), Deployment{DB: db, Redis: client}, patient()), wanted())
 	must(t, client.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
 	also := wanted()
 	also["redis 1 role"] = expected{Mend, "slave", "redis+sentinel://"}
-	want(t, Examine(t.Context(), Deployment{DB: db, Redis: client}), also)
+	want(t, examine(t.Context(), Deployment{DB: db, Redis: client}, patient()), also)
 }
 
 func must(t *testing.T, errs ...error) {
@@ -96,27 +96,30 @@ func TestExamine_SeesAnOldRedisWithAnotherClock(t *testing.T) {
 		return version.ReplaceAll(reply, []byte("redis_version:6"))
 	})
 	d := Deployment{DB: openDatabase(t, testenv.Database(t)), Redis: openRedis(t, u.String())}
-	want(t, Examine(t.Context(), d), noSequencer(map[string]expected{
+	want(t, examine(t.Context(), d, patient()), noSequencer(map[string]expected{
 		"redis 1 clock": {Warning, "host's by -", "NTP"}, "redis 1 version": {Mend, "6.", "Redis 7.0 or newer"},
 	}))
 }
 
 func TestExamine_SeesAReplicaThatLags(t *testing.T) {
 	t.Parallel()
-	g := testenv.Sentinel(t, time.Minute)
-	d := Deployment{DB: openDatabase(t, testenv.Database(t)), Redis: openRedis(t, g.URL)}
-	lagging := g.Nodes[1]
-	lagging.Pause()
-	defer lagging.Resume()
-	direct := redis.NewClient(&redis.Options{Addr: g.Nodes[0].Addr, Password: g.Password})
-	defer direct.Close()
-	must(t, direct.Set(t.Context(), "big", strings.Repeat("x", 17<<20), time.Minute).Err())
-	check := "redis 1 replica " + lagging.Addr
-	eventually(t, "the other replica has it all", func() bool {
-		found := Examine(t.Context(), d)
-		return len(unwell(found)) == 2
+	primary := testenv.Redis(t, nil)
+	host, port, err := net.SplitHostPort(primary.Addr)
+	must(t, err)
+	u, err := url.Parse(primary.URL)
+	must(t, err)
+	password, _ := u.User.Password()
+	replica := testenv.Redis(t, map[string]string{"replicaof": host + " " + port, "masterauth": password})
+	client := openRedis(t, primary.URL)
+	d := Deployment{DB: openDatabase(t, testenv.Database(t)), Redis: client}
+	testenv.Eventually(t, "the replica follows", func() bool {
+		return strings.Contains(client.Info(t.Context(), "replication").Val(), "state=online")
 	})
-	want(t, Examine(t.Context(), d), noSequencer(map[string]expected{check: {Warning, "online, 178", "see that it runs"}}))
+	want(t, examine(t.Context(), d, patient()), noSequencer(nil))
+	replica.Pause()
+	defer replica.Resume()
+	must(t, client.Set(t.Context(), "big", strings.Repeat("x", 17<<20), time.Minute).Err())
+	want(t, examine(t.Context(), d, patient()), noSequencer(map[string]expected{"redis 1 replica " + replica.Addr: {Warning, "online, 178", "see that it runs"}}))
 }
 
 // unwell are the findings that are not fine.
@@ -140,8 +143,8 @@ func TestExamine_SeesFaultsOfSentinel(t *testing.T) {
 		t.Helper()
 		wanted[check] = x
 		var found []Finding
-		eventually(t, check+" "+x.seen, func() bool {
-			found = Examine(t.Context(), d)
+		testenv.Eventually(t, check+" "+x.seen, func() bool {
+			found = examine(t.Context(), d, patient())
 			bad := unwell(found)
 			return len(bad) == len(wanted) && !slices.ContainsFunc(bad, func(f Finding) bool { return !wanted[f.Check].is(f) })
 		})
@@ -168,8 +171,8 @@ func TestExamine_SeesFaultsOfACluster(t *testing.T) {
 	one := func(check string, wanted expected) {
 		t.Helper()
 		var found []Finding
-		eventually(t, check+" "+wanted.seen, func() bool {
-			found = Examine(t.Context(), d)
+		testenv.Eventually(t, check+" "+wanted.seen, func() bool {
+			found = examine(t.Context(), d, patient())
 			for _, f := range found {
 				if strings.HasPrefix(f.Check, "redis") && strings.HasSuffix(f.Check, check) && wanted.is(f) {
 					return true

@@ -67,7 +67,7 @@ func (e *examination) replicaAway(err error) {
 
 // lag waits until the replica has replayed what the primary had flushed. Reads wait for a tenth of a second.
 func (e *examination) lag(ctx context.Context, replica *bun.DB, lsn string) {
-	const reads, patience, pause = 100 * time.Millisecond, 3 * time.Second, 10 * time.Millisecond
+	const pause = 10 * time.Millisecond
 	const advice = "see its log, its load, recovery_min_apply_delay and pg_get_wal_replay_pause_state(): the primary has its reads meanwhile"
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -80,10 +80,10 @@ func (e *examination) lag(ctx context.Context, replica *bun.DB, lsn string) {
 			e.replicaAway(err)
 			return
 		case behind == 0:
-			e.judge(took > reads, Warning, "replica lag", fmt.Sprintf("up with the primary after %s", took.Round(time.Millisecond)), advice)
+			e.judge(took > e.late, Warning, "replica lag", fmt.Sprintf("up with the primary after %s", took.Round(time.Millisecond)), advice)
 			return
-		case took > patience:
-			e.add(Mend, "replica lag", fmt.Sprintf("%d bytes behind for %s", behind, patience), advice)
+		case took > e.catchUp:
+			e.add(Mend, "replica lag", fmt.Sprintf("%d bytes behind for %s", behind, e.catchUp), advice)
 			return
 		}
 		select {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -12,14 +13,19 @@ import (
 // withReplica is what is found, but for the sequencer that no test has.
 func withReplica(t *testing.T, primary, replica *bun.DB) []Finding {
 	t.Helper()
-	return Examine(t.Context(), Deployment{DB: primary, Replica: replica, Redis: openRedis(t, testenv.SharedRedis(t))})
+	return withReplicaBy(t, primary, replica, patient())
+}
+
+func withReplicaBy(t *testing.T, primary, replica *bun.DB, by timing) []Finding {
+	t.Helper()
+	return examine(t.Context(), Deployment{DB: primary, Replica: replica, Redis: openRedis(t, testenv.SharedRedis(t))}, by)
 }
 
 func TestExamine_SeesWhatKeepsAReplicaFromReads(t *testing.T) {
 	t.Parallel()
 	servers := testenv.Replicated(t, 2)
 	primary, replica, other := openDatabase(t, servers[0].URL), openDatabase(t, servers[1].URL), openDatabase(t, servers[2].URL)
-	eventually(t, "the replica streams", func() bool { return len(unwell(withReplica(t, primary, replica))) == 1 })
+	testenv.Eventually(t, "the replica streams", func() bool { return len(unwell(withReplica(t, primary, replica))) == 1 })
 	found := withReplica(t, primary, replica)
 	want(t, found, noSequencer(nil))
 	for _, check := range []string{"database", "role", "timeline", "lag", "conflicts"} {
@@ -41,15 +47,18 @@ func TestExamine_SeesWhatKeepsAReplicaFromReads(t *testing.T) {
 	change(commit, "hot_standby_feedback = on")
 	want(t, withReplica(t, primary, replica), noSequencer(nil))
 	change(commit, "recovery_min_apply_delay = '1500ms'")
-	eventually(t, "the replica is late", func() bool { // it may not know yet
+	late := patient()
+	late.late = 100 * time.Millisecond
+	testenv.Eventually(t, "the replica is late", func() bool { // it may not know yet
 		run(t, primary, commit)
-		found = withReplica(t, primary, replica)
+		found = withReplicaBy(t, primary, replica, late)
 		return len(unwell(found)) == 2
 	})
 	want(t, found, noSequencer(map[string]expected{"replica lag": {Warning, "after ", "recovery_min_apply_delay"}}))
 	run(t, replica, "SELECT pg_wal_replay_pause()")
 	run(t, primary, commit)
-	want(t, withReplica(t, primary, replica), noSequencer(map[string]expected{"replica lag": {Mend, "bytes behind for 3s", "pause_state"}}))
+	impatient := timing{catchUp: 50 * time.Millisecond, pooler: waitLong}
+	want(t, withReplicaBy(t, primary, replica, impatient), noSequencer(map[string]expected{"replica lag": {Mend, "bytes behind for 50ms", "pause_state"}}))
 	// The other one is promoted: neither is a replica of it.
 	run(t, other, "SELECT pg_promote()")
 	want(t, withReplica(t, primary, other), noSequencer(map[string]expected{"replica role": {Mend, "primary", "was promoted"}}))
