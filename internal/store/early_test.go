@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"freshet/cache"
+	"freshet/internal/testenv"
 	"freshet/models"
 )
 
@@ -43,6 +44,7 @@ func topRig(t *testing.T) (*rig, *seen) {
 	t.Helper()
 	s := &seen{at: time.Now()}
 	r := newRigWith(t, func(o *cache.Options) { o.Now, o.Observer = s.now, s })
+	r.TopPosts.LoadTimeout = waitLong // tests hold what it reads
 	r.people(4)
 	r.exec(`INSERT INTO posts (id, author_id, title, body, category, language, published_at)
 		SELECT n, n, '', '', 'food', 'en', now() - interval '1 hour' FROM generate_series(1, 3) n`)
@@ -67,18 +69,6 @@ func (r *rig) waiting(least time.Duration) int {
 		AND clock_timestamp() - query_start > make_interval(secs => ?)`, least.Seconds())[0]
 }
 
-func (r *rig) eventually(what string, yes func() bool) {
-	r.t.Helper()
-	const patience = 30 * time.Second
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for begun := time.Now(); !yes(); <-tick.C {
-		if time.Since(begun) > patience {
-			r.t.Fatalf("%s: not within %s", what, patience)
-		}
-	}
-}
-
 // Who is first waits for the heavy statement, with all who come meanwhile. From then on nobody does: shortly before the
 // list's end one refreshes it in the background, and all are answered with the old one at once.
 func TestTop_NobodyWaitsForARefresh(t *testing.T) {
@@ -94,8 +84,8 @@ func TestTop_NobodyWaitsForARefresh(t *testing.T) {
 			}
 		})
 	}
-	const slow = 300 * time.Millisecond
-	r.eventually("the statement has waited", func() bool { return r.waiting(slow) > 0 })
+	const slow = 300 * time.Millisecond // what is loaded slowly is refreshed early
+	testenv.Eventually(t, "the statement has waited", func() bool { return r.waiting(slow) > 0 })
 	release()
 	readers.Wait()
 	if got := r.ran(); len(got) != 1 {
@@ -104,6 +94,7 @@ func TestTop_NobodyWaitsForARefresh(t *testing.T) {
 	r.exec("INSERT INTO likes (post_id, profile_id) VALUES (1, 1), (1, 2), (1, 3)")
 	release = r.hold("post_counts")
 	const step = 10 * time.Millisecond
+	s.pass(r.TopPosts.TTL*9/10 - 10*time.Second) // no list ends before nine tenths have passed
 	for passed := time.Duration(0); s.early.Load() == 0; passed += step {
 		if passed > r.TopPosts.TTL {
 			t.Fatal("to the end of the list: got no refresh")
@@ -119,12 +110,12 @@ func TestTop_NobodyWaitsForARefresh(t *testing.T) {
 			t.Fatalf("while it is refreshed: got %v, want the old list", got)
 		}
 	}
-	r.eventually("the refresh waits", func() bool { return r.waiting(0) > 0 })
+	testenv.Eventually(t, "the refresh waits", func() bool { return r.waiting(0) > 0 })
 	if got := r.waiting(0); got != 1 || len(r.ran()) != 0 {
 		t.Errorf("statements that wait: got %d, want 1, and none that has ended", got)
 	}
 	release()
-	r.eventually("the new list", func() bool { return read(r, r.TopPosts, key)[0] == 1 })
+	testenv.Eventually(t, "the new list", func() bool { return read(r, r.TopPosts, key)[0] == 1 })
 	if got := r.ran(); len(got) != 1 {
 		t.Errorf("statements of the refresh: got %q, want 1", got)
 	}

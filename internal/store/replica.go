@@ -25,6 +25,8 @@ type replica struct {
 	db, primary *bun.DB // db is nil: there is no replica
 	log         *slog.Logger
 	prompt      time.Duration // what comes before the statement takes at most, also where nobody answers
+	catchUp     time.Duration // that it may take to replay what the primary has flushed
+	longest     time.Duration // for a statement whose caller has set no time
 	rest        time.Duration // after a fault
 
 	out    atomic.Bool
@@ -34,20 +36,14 @@ type replica struct {
 
 func newReplica(o Options) *replica {
 	r := &replica{
-		db: o.Replica, primary: o.DB, log: o.Log, prompt: time.Second, rest: 5 * time.Second, reads: make(map[verdict]*atomic.Int64),
+		db: o.Replica, primary: o.DB, log: o.Log, reads: make(map[verdict]*atomic.Int64),
+		prompt: time.Second, catchUp: 100 * time.Millisecond, longest: 5 * time.Second, rest: 5 * time.Second,
 	}
 	for _, v := range []verdict{used, lagging, conflict, promoted, timeline, foreign, fault} {
 		r.reads[v] = new(atomic.Int64)
 	}
 	return r
 }
-
-const (
-	// catchUp is how long a replica may take to replay what the primary has flushed.
-	catchUp = 100 * time.Millisecond
-	// longest is for a statement whose caller has set no time.
-	longest = 5 * time.Second
-)
 
 // verdict is why a read went where it went.
 type verdict string
@@ -128,10 +124,10 @@ func (r *replica) try(ctx context.Context, statements func(context.Context, bun.
 		return fault, err
 	}
 	defer tx.Rollback()
-	if v, err := judge(ctx, tx, at); v != used {
+	if v, err := r.judge(ctx, tx, at); v != used {
 		return v, err
 	}
-	half := longest
+	half := r.longest
 	if deadline, ok := ctx.Deadline(); ok {
 		half = time.Until(deadline) / 2
 	}
@@ -143,7 +139,7 @@ func (r *replica) try(ctx context.Context, statements func(context.Context, bun.
 }
 
 // judge asks the replica until it has the position, or has had time enough.
-func judge(ctx context.Context, tx bun.Tx, at position) (verdict, error) {
+func (r *replica) judge(ctx context.Context, tx bun.Tx, at position) (verdict, error) {
 	const pause = 10 * time.Millisecond
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -152,7 +148,7 @@ func judge(ctx context.Context, tx bun.Tx, at position) (verdict, error) {
 		if err := tx.NewRaw(askReplica, at.system, at.database, at.timeline, at.lsn).Scan(ctx, &v); err != nil {
 			return fault, err
 		}
-		if v != lagging || time.Since(begun) > catchUp {
+		if v != lagging || time.Since(begun) > r.catchUp {
 			return v, nil
 		}
 		select {
