@@ -7,8 +7,8 @@ import (
 	"freshet/models"
 )
 
-// shop is 60,000 products over two years, a third of them kites and one in a thousand a rarity, and 150,000 posts of the
-// last 60 days by 5,000 people, all of them liked.
+// shop is 15,000 products over two years, a third of them kites and one in 250 a rarity, and 30,000 posts of the
+// last 60 days by 1,000 people, all of them liked.
 var shop = []string{
 	`SELECT setseed(0.5)`,
 	`DO $$ DECLARE name text; BEGIN
@@ -17,15 +17,15 @@ var shop = []string{
 		END LOOP;
 	END $$`,
 	`INSERT INTO products (id, name, description, category, price, currency, added_at)
-		SELECT n, CASE WHEN n % 3 = 0 THEN 'Red Kite ' ELSE 'Blue Ball ' END || n, CASE WHEN n % 1000 = 0 THEN 'A rarity' ELSE 'For windy days' END,
+		SELECT n, CASE WHEN n % 3 = 0 THEN 'Red Kite ' ELSE 'Blue Ball ' END || n, CASE WHEN n % 250 = 0 THEN 'A rarity' ELSE 'For windy days' END,
 			(ARRAY['toys', 'toys', 'outdoor', 'books'])[1 + n % 4], n % 1000, 'EUR', timestamptz '2026-03-01+00' - random() * interval '730 days'
-		FROM generate_series(1, 60000) n`,
-	`INSERT INTO profiles (id, handle, name) SELECT n, 'p0' || n, 'Person ' || n FROM generate_series(1, 5000) n`,
+		FROM generate_series(1, 15000) n`,
+	`INSERT INTO profiles (id, handle, name) SELECT n, 'p0' || n, 'Person ' || n FROM generate_series(1, 1000) n`,
 	`INSERT INTO posts (id, author_id, title, body, category, language, published_at)
-		SELECT n, 1 + floor(5000 * random() ^ 2), 'Title', 'Body', (ARRAY['food', 'sport', 'travel'])[1 + n % 3], 'en', now() - random() * interval '60 days'
-		FROM generate_series(1, 150000) n`,
-	`INSERT INTO post_counts (post_id, likes) SELECT n, n % 100 FROM generate_series(1, 150000) n`,
-	`INSERT INTO profile_counts (profile_id, posts) SELECT n, 30 FROM generate_series(1, 5000) n`,
+		SELECT n, 1 + floor(1000 * random() ^ 2), 'Title', 'Body', (ARRAY['food', 'sport', 'travel'])[1 + n % 3], 'en', now() - random() * interval '60 days'
+		FROM generate_series(1, 30000) n`,
+	`INSERT INTO post_counts (post_id, likes) SELECT n, n % 100 FROM generate_series(1, 30000) n`,
+	`INSERT INTO profile_counts (profile_id, posts) SELECT n, 30 FROM generate_series(1, 1000) n`,
 	`VACUUM ANALYZE`,
 }
 
@@ -43,14 +43,14 @@ func TestPlans_CatalogAndAggregates(t *testing.T) {
 
 func (r *rig) shopQueries() []hot {
 	ctx := r.t.Context()
-	deep := Cursor{Spot: Spot{Rank: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), ID: 30_000}}
+	deep := Cursor{Spot: Spot{Rank: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), ID: 7_500}}
 	const noIndexes = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off"
 	page := func(name string, key ProductsKey, sortable, touched int) hot {
 		return hot{name, func() error { _, err := r.ProductPages.Load(ctx, []ProductsKey{key}); return err }, sortable, touched, noIndexes}
 	}
 	ids := make([]models.ID, 100)
 	for i := range ids {
-		ids[i] = models.ID(1 + i*597)
+		ids[i] = models.ID(1 + i*149)
 	}
 	return []hot{
 		{"products", func() error { _, err := r.Products.Load(ctx, ids); return err }, 0, 100, noIndexes},
@@ -62,7 +62,7 @@ func (r *rig) shopQueries() []hot {
 		page("search of what is rare", ProductsKey{Search: "rarity", First: 20}, 60, 2*60),
 		page("search of what is rare in a category", ProductsKey{Category: "toys", Search: "rarity", First: 20}, 60, 2*60),
 		page("search of what is not there", ProductsKey{Search: "submarine", First: 20}, 60, 2*60),
-		page("search of one product", ProductsKey{Search: "kite 59997", First: 20}, 60, 2*60),
+		page("search of one product", ProductsKey{Search: "kite 14997", First: 20}, 60, 2*60),
 		page("search of what is common", ProductsKey{Search: "kite", First: 20}, 0, 3*3*21),
 		page("search of what is common, deep", ProductsKey{Search: "kite", First: 20, After: deep}, 0, 3*3*21),
 	}
@@ -72,7 +72,7 @@ func (r *rig) shopQueries() []hot {
 // counts, which are small, to a search for each post.
 func (r *rig) topQueries() []hot {
 	ctx := r.t.Context()
-	const all, day = 150_000, 150_000 / 60
+	const all, day = 30_000, 30_000 / 60
 	top := func(name string, load func() error, posts int) hot {
 		return hot{name, load, posts + posts/5 + all, posts + posts/5 + all, "DROP INDEX posts_published_idx"}
 	}
