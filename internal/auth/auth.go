@@ -37,6 +37,8 @@ type Options struct {
 	Service string
 	// Available tells whether Redis is in use. Default: always.
 	Available func() bool
+	// Budget bounds each round trip to Redis. Default 100 ms.
+	Budget time.Duration
 	// Provider of identities whose tokens are taken beside our own; without Tokens there is none.
 	Provider Provider
 	// HashCost is that of new password hashes. Default: what OWASP recommends.
@@ -79,7 +81,7 @@ func New(o Options) *Auth {
 		decoy: o.HashCost.hash(rand.Text()), touching: make(map[models.ID]bool),
 		provider: o.Provider,
 		attempts: attempts{
-			redis: o.Redis, service: cmp.Or(o.Service, "freshet"), available: o.Available, budget: attemptBudget, log: o.Log, now: o.Now,
+			redis: o.Redis, service: cmp.Or(o.Service, "freshet"), available: o.Available, budget: cmp.Or(o.Budget, attemptBudget), log: o.Log, now: o.Now,
 			local: make(map[counterID]tally),
 		},
 	}

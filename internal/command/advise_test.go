@@ -3,7 +3,6 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -98,10 +97,7 @@ func TestCache_AdviseAndGet(t *testing.T) {
 	}
 	get := func(key string, asJSON bool) (string, error) {
 		var out bytes.Buffer
-		err := CacheGet(t.Context(), ExplainOptions{JSON: asJSON, Out: &out, Serve: ServeOptions{
-			DatabaseURL: w.database, DatabaseConns: 2, RedisURL: w.redis, RedisConns: 2, Service: w.service(),
-			Log: slog.New(slog.DiscardHandler),
-		}}, key)
+		err := CacheGet(t.Context(), ExplainOptions{JSON: asJSON, Out: &out, Serve: w.options()}, key)
 		return out.String(), err
 	}
 	if got, err := get("profile:"+id, false); err != nil || !strings.Contains(got, "state  fresh") || !strings.Contains(got, "tags   profile:"+id) ||

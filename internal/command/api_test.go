@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,12 +8,15 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/uptrace/bun"
 
+	"freshet/internal/auth"
+	"freshet/internal/redisconn"
 	"freshet/internal/store"
 	"freshet/internal/testenv"
 	"freshet/models"
@@ -24,9 +26,11 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 
 // api is an instance and its clients' view of it.
 type api struct {
-	t        testing.TB
-	url      string
-	instance *instance
+	t         testing.TB
+	url       string
+	instance  *instance
+	transport *http.Transport
+	stop      func()
 }
 
 // world is a database and a Redis that several instances share.
@@ -34,20 +38,30 @@ type world struct {
 	t               testing.TB
 	database, redis string
 	db              *bun.DB
+	transport       *http.Transport // keeps connections open, and answers as they come
 }
 
 func newWorld(t testing.TB) *world { return newWorldOn(t, testenv.Database(t)) }
 
 func newWorldOn(t testing.TB, database string) *world {
-	w := &world{t: t, database: database, redis: testenv.SharedRedis(t)}
+	w := &world{t: t, database: database, redis: testenv.SharedRedis(t), transport: &http.Transport{DisableCompression: true}}
 	db, err := store.Open(w.database, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { db.Close(); w.transport.CloseIdleConnections() })
 	w.db = db
+	w.exec(beginEpoch)
 	return w
 }
+
+// beginEpoch makes a database one that was in use by instances that have left. In a new epoch, which takeOffice of
+// internal/changelog begins for another cluster, all writers wait for as long as a lease.
+const beginEpoch = `UPDATE changelog.log_head SET epoch = 1, cluster = (SELECT system_identifier FROM pg_control_system()) || '/' ||
+	substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())`
+
+// hang is a time that only a hang reaches, however busy the machine.
+const hang = time.Hour
 
 // service keeps the channels of tests that share a Redis apart: Pub/Sub does not know numbered databases.
 func (w *world) service() string {
@@ -59,7 +73,13 @@ func (w *world) start() *api { return w.startWith(func(*ServeOptions) {}) }
 func (w *world) options() ServeOptions {
 	return ServeOptions{
 		Addr: "127.0.0.1:0", DatabaseURL: w.database, DatabaseConns: 8, RedisURL: w.redis, RedisConns: 8,
-		Service: w.service(), Log: slog.New(slog.DiscardHandler), Introspection: true, Automatic: true,
+		Service: w.service(), Log: slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Introspection: true, Automatic: true, RequestTimeout: hang, DrainTimeout: hang,
+		tuning: tuning{
+			redisBudget: hang, lease: hang, startWait: hang, buildsPoll: hang,
+			outboxPoll: time.Second, // an instance that idles costs others processor time
+			hashCost:   auth.HashCost{MemoryKiB: 8, Passes: 1},
+		},
 	}
 }
 
@@ -79,14 +99,30 @@ func (w *world) startWith(change func(*ServeOptions)) *api {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error)
 	go func() { served <- srv.Serve(ctx) }()
-	w.t.Cleanup(func() {
+	end := sync.OnceFunc(func() {
 		stop()
 		if err := <-served; err != nil {
 			w.t.Error("serve:", err)
 		}
 		i.close()
 	})
-	return &api{w.t, "http://" + srv.Addr().String() + "/graphql", i}
+	w.t.Cleanup(end)
+	a := &api{w.t, "http://" + srv.Addr().String() + "/graphql", i, w.transport, end}
+	testenv.Eventually(w.t, "the instance may answer from caches", func() bool { return i.node.Stats().Granted })
+	return a
+}
+
+// flush removes all that the world's Redis has.
+func (w *world) flush() {
+	w.t.Helper()
+	client, err := redisconn.Open(w.redis, 1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.FlushDB(w.t.Context()).Err(); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) exec(query string, args ...any) {
@@ -112,21 +148,12 @@ func (a *api) ask(token, query string, variables map[string]any, out any) answer
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	req, err := http.NewRequest("POST", a.url, bytes.NewReader(body))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
+	lines := []string{"Accept-Encoding: gzip"}
 	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+		lines = append(lines, bearer(token))
 	}
-	resp, err := http.DefaultTransport.(*http.Transport).Clone().RoundTrip(req)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	defer resp.Body.Close()
 	var got answer
-	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+	if err := json.Unmarshal([]byte(a.send("", string(body), lines...).body), &got); err != nil {
 		a.t.Fatal(err)
 	}
 	if out != nil && len(got.Data) > 0 {
@@ -212,71 +239,91 @@ func (a *api) sum(name, label, value string) float64 {
 	return total
 }
 
-func (a *api) statements() float64 { return a.sum("freshet_sql_statements_total", "outcome", "") }
-
 const feedQuery = `query($first: Int, $after: String) { feed(first: $first, after: $after) {
 	nodes { id title author { id name } counts { likes } } pageInfo { hasNextPage endCursor } } }`
+
+// stored waits until the caches have as many entries in Redis as match a pattern: they are stored while the answer that
+// they are of is on its way.
+func (a *api) stored(entries int, pattern string) (keys []string) {
+	a.t.Helper()
+	testenv.Eventually(a.t, fmt.Sprintf("%d entries %s", entries, pattern), func() bool {
+		var err error
+		if keys, err = a.instance.redis.Keys(a.t.Context(), a.instance.options.Service+":"+pattern).Result(); err != nil {
+			a.t.Fatal(err)
+		}
+		return len(keys) == entries
+	})
+	return keys
+}
+
+// counts of an instance that requests change.
+type counts struct{ statements, hits, misses, trips float64 }
+
+const anyTrips = -1
+
+func (a *api) counts() counts {
+	return counts{
+		a.sum("freshet_sql_statements_total", "operation", "SELECT"), a.sum("freshet_cache_hits_total", "kind", ""),
+		a.sum("freshet_cache_misses_total", "kind", ""), a.sum("freshet_cache_round_trips_total", "kind", ""),
+	}
+}
+
+// wantCost wants a request to raise the counts by so much.
+func (a *api) wantCost(what string, want counts, request func()) {
+	a.t.Helper()
+	before := a.counts()
+	request()
+	now := a.counts()
+	got := counts{now.statements - before.statements, now.hits - before.hits, now.misses - before.misses, now.trips - before.trips}
+	if want.trips == anyTrips {
+		got.trips = anyTrips
+	}
+	if got != want {
+		a.t.Errorf("%s: got %+v, want %+v", what, got, want)
+	}
+}
 
 // The feed of 20 posts with authors and counts: 4 statements cold, one of each type, and none warm.
 func TestAPI_FeedCostsFourStatementsColdAndNoneWarm(t *testing.T) {
 	t.Parallel()
-	a := newWorld(t).start()
-	reader, _ := a.person("reader")
+	w := newWorld(t)
+	first := w.start()
+	reader, _ := first.person("reader")
 	for i := range 5 {
-		author, id := a.person(fmt.Sprintf("author%d", i))
-		a.must(reader, `mutation($id: ID!) { follow(input: {profileId: $id}) { userErrors { message } } }`,
+		author, id := first.person(fmt.Sprintf("author%d", i))
+		first.must(reader, `mutation($id: ID!) { follow(input: {profileId: $id}) { userErrors { message } } }`,
 			map[string]any{"id": id}, nil)
 		for n := range 5 {
-			a.publish(author, fmt.Sprintf("Post %d of %d", n, i))
+			first.publish(author, fmt.Sprintf("Post %d of %d", n, i))
 		}
 	}
+	first.stop()
+	w.flush()
+	a := w.start()
 	a.must(reader, `{ viewer { scopes } }`, nil, nil) // a session that was used before
-	ids, err := a.instance.redis.Keys(t.Context(), a.instance.options.Service+":*").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range ids {
-		if !strings.Contains(id, ":session:") {
-			a.instance.redis.Del(t.Context(), id)
-		}
-	}
-	before, hits, misses := a.statements(), a.sum("freshet_cache_hits_total", "kind", ""), a.sum("freshet_cache_misses_total", "kind", "")
+	a.stored(1, "session:*")
 	var page struct {
 		Feed struct {
 			Nodes    []struct{ Title, ID string }
 			PageInfo struct{ HasNextPage bool }
 		}
 	}
-	a.must(reader, feedQuery, map[string]any{"first": 20}, &page)
-	if got := a.statements() - before; got != 4 {
-		t.Errorf("statements cold: got %v, want 4", got)
-	}
+	// It hits the session, and misses the result, the page, 20 posts, 4 authors and 20 counts.
+	a.wantCost("cold", counts{4, 1, 46, anyTrips}, func() { a.must(reader, feedQuery, map[string]any{"first": 20}, &page) })
 	if len(page.Feed.Nodes) != 20 || !page.Feed.PageInfo.HasNextPage || page.Feed.Nodes[0].Title != "Post 4 of 4" {
 		t.Errorf("feed: got %d posts, %+v, want 20 and more, latest first", len(page.Feed.Nodes), page.Feed)
 	}
-	if h, m := a.sum("freshet_cache_hits_total", "kind", "")-hits, a.sum("freshet_cache_misses_total", "kind", "")-misses; h != 1 || m != 46 {
-		t.Errorf("cold: got %v hits, %v misses, want 1 (session) and 46 (result, page, 20 posts, 4 authors, 20 counts)", h, m)
+	for pattern, entries := range map[string]int{"feed:*": 1, "post:*": 20, "profile:*": 4, "post-counts:*": 20} {
+		a.stored(entries, pattern)
 	}
-	before, hits, misses = a.statements(), a.sum("freshet_cache_hits_total", "kind", ""), a.sum("freshet_cache_misses_total", "kind", "")
-	trips := a.sum("freshet_cache_round_trips_total", "kind", "")
 	another := strings.Replace(feedQuery, "title", "headline: title", 1) // of which there is no result yet
-	a.must(reader, another, map[string]any{"first": 20}, nil)
-	if got := a.statements() - before; got != 0 {
-		t.Errorf("statements warm: got %v, want 0", got)
-	}
-	if h, m := a.sum("freshet_cache_hits_total", "kind", "")-hits, a.sum("freshet_cache_misses_total", "kind", "")-misses; h != 46 || m != 1 {
-		t.Errorf("warm: got %v hits, %v misses, want 46 and 1 (result)", h, m)
-	}
-	if got := a.sum("freshet_cache_round_trips_total", "kind", "") - trips; got != 5 {
-		t.Errorf("round trips warm: got %v, want 5 (result, page, posts, authors, counts; the session is in memory by now)", got)
-	}
-	trips, hits = a.sum("freshet_cache_round_trips_total", "kind", ""), a.sum("freshet_cache_hits_total", "kind", "operation")
-	a.must(reader, another, map[string]any{"first": 20}, nil)
-	if got := a.sum("freshet_cache_hits_total", "kind", "operation") - hits; got != 1 {
+	// It misses the result alone. The round trips are for the result, page, posts, authors and counts; the session is in
+	// memory by now.
+	a.wantCost("warm", counts{0, 46, 1, 5}, func() { a.must(reader, another, map[string]any{"first": 20}, nil) })
+	hits := a.results()
+	a.wantCost("once more", counts{0, 2, 0, 0}, func() { a.must(reader, another, map[string]any{"first": 20}, nil) })
+	if got := a.results() - hits; got != 1 {
 		t.Errorf("whole results once more: got %v hits, want 1", got)
-	}
-	if got := a.sum("freshet_cache_round_trips_total", "kind", "") - trips; got != 0 {
-		t.Errorf("round trips once more: got %v, want 0", got)
 	}
 }
 
@@ -373,13 +420,8 @@ func TestAPI_ConfigIsVersioned(t *testing.T) {
 	// Scopes taken from the account are taken from its sessions, cached or not. This write is not a mutation of ours:
 	// it shows when the log has brought it.
 	w.exec(`UPDATE accounts SET scopes = '{}' WHERE profile_id = ?`, id)
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	testenv.Eventually(t, "publishConfig by one whose scopes were taken is forbidden", func() bool {
 		got := b.ask(admin, publish, map[string]any{"b": "9.0"}, nil)
-		if len(got.Errors) == 1 && got.Errors[0].Extensions["code"] == "FORBIDDEN" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("scopes were taken away 5 s ago: publishConfig still works")
-		}
-	}
+		return len(got.Errors) == 1 && got.Errors[0].Extensions["code"] == "FORBIDDEN"
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"freshet/internal/inspect"
+	"freshet/internal/testenv"
 )
 
 func (w *world) withScopes(a *api, handle, scopes string) (token string) {
@@ -20,7 +21,9 @@ func (w *world) withScopes(a *api, handle, scopes string) (token string) {
 func withPlayground(o *ServeOptions) { o.Playground = true }
 
 func (a *api) page() *api {
-	return &api{a.t, strings.TrimSuffix(a.url, "/graphql") + "/playground/cache", a.instance}
+	page := *a
+	page.url = strings.TrimSuffix(a.url, "/graphql") + "/playground/cache"
+	return &page
 }
 
 func TestCaches_EvictAndMakeStale(t *testing.T) {
@@ -36,6 +39,7 @@ func TestCaches_EvictAndMakeStale(t *testing.T) {
 	if report.Operation.Result != "hit" {
 		t.Fatalf("got %+v, want a hit", report.Operation)
 	}
+	a.stored(1, strings.TrimPrefix(report.Operation.Key.Name, w.service()+":"))
 	page := a.page()
 	if x := page.send("", `{"action":"evict","key":"`+report.Operation.Key.Name+`"}`, bearer(dev)); x.status != 200 {
 		t.Errorf("evict: got %d %s", x.status, x.body)
@@ -96,9 +100,13 @@ func TestCaches_Overview(t *testing.T) {
 			t.Errorf("got %d %s, want %d", x.status, x.body, status)
 		}
 	}
+	testenv.Eventually(t, "there are a history and a sequencer", func() bool {
+		office := a.instance.node.Stats().Office
+		return len(a.instance.history.all()) > 0 && office != nil && len(office.Instances) == 1
+	})
 	req, _ := http.NewRequest("GET", a.page().url+"/events", nil)
 	req.Header.Set("Authorization", "Bearer "+admin)
-	resp, err := http.DefaultTransport.(*http.Transport).Clone().RoundTrip(req)
+	resp, err := a.transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,8 +168,8 @@ func (i *instance) viewer(ctx context.Context, handle string) (*models.Viewer, e
 
 // granted waits until this instance may answer from caches. Where that takes long, it explains a miss.
 func (i *instance) granted(ctx context.Context) error {
-	const patience, look = 2 * time.Second, 5 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	const look = 5 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(i.options.tuning.startWait, defaultStartWait))
 	defer cancel()
 	tick := time.NewTicker(look)
 	defer tick.Stop()

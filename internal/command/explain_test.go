@@ -3,7 +3,6 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,10 +24,7 @@ func TestExplain(t *testing.T) {
 	explain := func(change func(*ExplainOptions), what string) (string, error) {
 		var out bytes.Buffer
 		o := ExplainOptions{
-			Serve: ServeOptions{
-				DatabaseURL: w.database, DatabaseConns: 2, RedisURL: w.redis, RedisConns: 2, Service: w.service(),
-				Log: slog.New(slog.DiscardHandler),
-			},
+			Serve:     w.options(),
 			Operation: "P", As: "Ann", Variables: `{"id": "` + id + `"}`, In: strings.NewReader(query), Out: &out,
 		}
 		change(&o)

@@ -60,6 +60,7 @@ func (i *instance) limiter(name string, r Rate) *ratelimit.Limiter {
 func (i *instance) newAuth() *auth.Auth {
 	return auth.New(auth.Options{
 		Store: i.store, Redis: i.redis, Service: i.options.Service, Available: i.cache.Available, Log: i.options.Log,
+		Budget: i.options.tuning.redisBudget, HashCost: i.options.tuning.hashCost,
 		Provider: auth.Provider{
 			Tokens: i.tokens, Scopes: i.options.Guards.Provider.Scopes, NewProfiles: i.options.Guards.Provider.NewProfiles,
 		},

@@ -138,10 +138,10 @@ func (i *instance) assemble() error {
 	if i.replica != nil {
 		i.replica = i.replica.WithQueryHook(statements)
 	}
-	log := cache.NewLog(nil)
+	log, tuning := cache.NewLog(nil), i.options.tuning
 	i.cache = cache.New(cache.Options{
 		Redis: i.redis, Service: i.options.Service, Freshness: log, Observer: observer, Log: i.options.Log,
-		LocalBytes: i.options.Memory,
+		LocalBytes: i.options.Memory, ReadBudget: tuning.redisBudget, WriteBudget: tuning.redisBudget, Lease: tuning.lease,
 	})
 	i.verifier = verifier.New(verifier.Options{
 		Verify: func(ctx context.Context, tag string) (bool, bool, error) { return i.store.Verify(ctx, tag) },
@@ -149,6 +149,7 @@ func (i *instance) assemble() error {
 	})
 	i.node = changelog.New(changelog.Options{
 		DB: i.logDB.DB, Redis: i.redis, Log: log, Service: i.options.Service, Name: i.options.Name, Logger: i.options.Log,
+		Grant: tuning.lease, Stuck: tuning.lease, Poll: tuning.outboxPoll,
 		Applied: func(tags []string) {
 			i.verifier.Changed(tags)
 			i.library.Changed(tags)
@@ -194,10 +195,10 @@ func (i *instance) assemble() error {
 	i.compiler = operation.NewCompiler(operation.Options{
 		Schema: i.schema.Schema(), Policy: i.policy, Introspection: i.options.Introspection,
 	})
-	i.library = persisted.New(persisted.Options{DB: i.db, Compiler: i.compiler, Log: i.options.Log})
+	i.library = persisted.New(persisted.Options{DB: i.db, Compiler: i.compiler, Log: i.options.Log, Poll: tuning.buildsPoll})
 	if i.options.Automatic {
 		i.texts = persisted.NewAutomatic(persisted.AutomaticOptions{
-			Redis: i.redis, Service: i.options.Service, Available: i.cache.Available, Log: i.options.Log,
+			Redis: i.redis, Service: i.options.Service, Available: i.cache.Available, Log: i.options.Log, Budget: tuning.redisBudget,
 		})
 	}
 	i.results = opcache.New(opcache.Options{Cache: i.cache, Version: release(i.schema), LocalBytes: i.options.ResultMemory})

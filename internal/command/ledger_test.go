@@ -4,46 +4,24 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/vektah/gqlparser/v2/ast"
+
+	"freshet/internal/testenv"
 )
 
 // tapped is what a Redis holds, and all that it was asked to do meanwhile.
 type tapped struct {
-	t        *testing.T
-	client   *redis.Client
-	mu       sync.Mutex
-	commands strings.Builder
+	t       *testing.T
+	client  redis.UniversalClient
+	monitor *testenv.Monitor
 }
 
-func tap(t *testing.T, w *world) *tapped {
+func tap(t *testing.T, a *api, w *world) *tapped {
 	t.Helper()
-	options, err := redis.ParseURL(w.redis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &tapped{t: t, client: redis.NewClient(options)}
-	lines := make(chan string)
-	monitor := r.client.Monitor(t.Context(), lines)
-	monitor.Start()
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case line := <-lines:
-				r.mu.Lock()
-				r.commands.WriteString(line)
-				r.mu.Unlock()
-			case <-done:
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() { monitor.Stop(); close(done); r.client.Close() })
-	return r
+	return &tapped{t, a.instance.redis, testenv.NewMonitor(t, w.redis)}
 }
 
 // all is every key with its value, and every command so far.
@@ -58,9 +36,7 @@ func (r *tapped) all() string {
 	if err := keys.Err(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return b.String() + r.commands.String()
+	return b.String() + strings.Join(r.monitor.Commands(), "\n")
 }
 
 const buy = `mutation($key: String!, $lines: [OrderLineInput!]!) { placeOrder(input: {idempotencyKey: $key, lines: $lines}) {
@@ -82,7 +58,7 @@ func TestLedger_IsNeverCached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.start()
-	redis := tap(t, w)
+	redis := tap(t, a, w)
 	token, variables := shop(w, a)
 	order := a.get(token, "placeOrder.order", buy, variables).(map[string]any)
 	if order["total"] != "3703.71" || order["status"] != "PLACED" {
@@ -104,6 +80,7 @@ func TestLedger_IsNeverCached(t *testing.T) {
 			}
 		}
 	}
+	a.stored(1, "product:*")
 	seen := redis.all()
 	for _, secret := range []string{"7654321", "7650617", "3703.71", "key-of-the-client", "placeOrder"} {
 		if strings.Contains(seen, secret) {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -67,15 +66,15 @@ func TestMetrics_OperationsByBuild(t *testing.T) {
 func TestMetrics_OfLimits(t *testing.T) {
 	t.Parallel()
 	a := newWorld(t).startWith(func(o *ServeOptions) {
-		o.Guards.Viewer, o.Guards.Address = Rate{PerSecond: 1, Burst: 20}, Rate{PerSecond: 1, Burst: 500}
+		o.Guards.Viewer, o.Guards.Address = Rate{PerSecond: 1, Burst: 20}, Rate{PerSecond: 1, Burst: 300}
 	})
 	token, _ := a.person("ann")
-	for range 8 {
+	testenv.Eventually(t, "an attempt to sign in comes too early", func() bool {
 		a.ask("", `mutation { signIn(input: {handle: "ann", password: "wrong"}) { userErrors { code } } }`, nil, nil)
-	}
-	early := int64(a.sum("freshet_limited_total", "limiter", "sign-in"))
-	if early != a.instance.auth.TooEarly() || early == 0 {
-		t.Errorf("attempts to sign in too early: got %d, of %d", early, a.instance.auth.TooEarly())
+		return a.instance.auth.TooEarly() > 0
+	})
+	if early := a.sum("freshet_limited_total", "limiter", "sign-in"); early != 1 {
+		t.Errorf("attempts to sign in too early: got %v, want 1", early)
 	}
 	for _, who := range []struct{ limiter, token string }{{"viewer", token}, {"address", ""}} {
 		refused := 0.0
@@ -113,13 +112,9 @@ func TestMetrics_OfRedis(t *testing.T) {
 		if err := server.RegisterRedis(registry, client); err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
 		families, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)
-		}
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("scrape: took %s", took)
 		}
 		values := make(map[string]float64)
 		for _, family := range families {
@@ -128,7 +123,11 @@ func TestMetrics_OfRedis(t *testing.T) {
 		}
 		return values
 	}
-	got := values()
+	var got map[string]float64
+	testenv.Eventually(t, "Redis answers in the time of a scrape", func() bool {
+		got = values()
+		return len(got) > 0
+	})
 	for name, want := range map[string]float64{
 		"freshet_redis_keyspace_misses_total": 1, "freshet_redis_memory_max_bytes": 64 << 20, "freshet_redis_evicted_keys_total": 0,
 	} {

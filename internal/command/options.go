@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"freshet/internal/auth"
 	"freshet/internal/opcache"
 	"freshet/internal/server"
 )
@@ -44,7 +45,21 @@ type ServeOptions struct {
 	TraceEndpoint string
 	TraceSample   float64
 	Log           *slog.Logger
+
+	tuning tuning
 }
+
+// tuning replaces defaults of an instance's parts, in tests. The zero value replaces none.
+type tuning struct {
+	redisBudget time.Duration // of each round trip that a request waits for
+	lease       time.Duration // of fill locks, and of the right to answer from caches
+	startWait   time.Duration // for a replica, or for the right to answer from caches
+	outboxPoll  time.Duration // of the sequencer, while no writer waits
+	buildsPoll  time.Duration // for operations of builds, should the change log not have told of them
+	hashCost    auth.HashCost
+}
+
+const defaultStartWait = 2 * time.Second
 
 // ExternalOptions say whom the server asks in turn; without an address a source is not asked.
 type ExternalOptions struct {

@@ -1,10 +1,10 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"freshet/internal/server"
 	"freshet/internal/store"
@@ -22,8 +22,7 @@ func (i *instance) openReplica(ctx context.Context) (err error) {
 	if i.replica, err = store.Open(i.options.ReplicaURL, replicaConns); err != nil {
 		return fmt.Errorf("--replica-url: %w", err)
 	}
-	const patience = 2 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(i.options.tuning.startWait, defaultStartWait))
 	defer cancel()
 	if err := requireReachable(ctx, i.replica); err != nil {
 		i.options.Log.Warn("the replica can't be used yet, the primary has its reads", "error", err)

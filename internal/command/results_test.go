@@ -37,10 +37,7 @@ func (a *api) send(path, body string, lines ...string) exchange {
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header.Set(name, value)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true
-	defer transport.CloseIdleConnections()
-	return roundTrip(a.t, transport, req)
+	return roundTrip(a.t, a.transport, req)
 }
 
 func roundTrip(t testing.TB, transport *http.Transport, req *http.Request) exchange {

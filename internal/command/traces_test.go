@@ -9,12 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	traces "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
+
+	"freshet/internal/testenv"
 )
 
 // receiver is a collector of spans.
@@ -58,17 +59,13 @@ func (r *receiver) receive(w http.ResponseWriter, req *http.Request) {
 func (r *receiver) tree(trace string) (root *traces.Span, all []*traces.Span) {
 	r.t.Helper()
 	for {
-		select {
-		case span := <-r.spans:
-			if fmt.Sprintf("%x", span.GetTraceId()) != trace {
-				continue
-			}
-			all = append(all, span)
-			if span.GetKind() == traces.Span_SPAN_KIND_SERVER {
-				return span, all
-			}
-		case <-time.After(20 * time.Second):
-			r.t.Fatal("no span of an operation arrived")
+		span := testenv.Receive(r.t, "the span of an operation arrives", r.spans)
+		if fmt.Sprintf("%x", span.GetTraceId()) != trace {
+			continue
+		}
+		all = append(all, span)
+		if span.GetKind() == traces.Span_SPAN_KIND_SERVER {
+			return span, all
 		}
 	}
 }
@@ -194,6 +191,10 @@ func TestTraces_CollectorAway(t *testing.T) {
 	for what, url := range map[string]string{"away": "http://127.0.0.1:1", "hanging": srv.URL} {
 		a := w.startWith(func(o *ServeOptions) { o.TraceEndpoint, o.TraceSample = url, 1 })
 		for range 3000 { // more than the queue holds
+			_, span := a.instance.tracer.Start(t.Context(), nil, "waiting")
+			span.End()
+		}
+		for range 20 {
 			if x := a.send("", `{"query":"{ __typename }"}`); x.status != 200 {
 				t.Fatalf("%s: got %d %s, want 200", what, x.status, x.body)
 			}

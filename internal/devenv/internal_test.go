@@ -106,3 +106,30 @@ func TestPostgres_ExplainsAFullDisk(t *testing.T) {
 		t.Errorf("got %v, want it to say that the disk is full", got)
 	}
 }
+
+// A process that is being started has a copy of all descriptors of the one that starts it, for a moment.
+func TestLockDir_IsFreeAtOnceAfterRelease(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := syscall.Dup(int(lock.file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(copied)
+	if err := lock.release(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := lockDir(dir)
+	if err != nil {
+		t.Fatalf("lock again: got %v, want no error", err)
+	}
+	for range 2 {
+		if err := again.release(); err != nil {
+			t.Errorf("release: got %v, want no error", err)
+		}
+	}
+}

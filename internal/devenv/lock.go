@@ -43,10 +43,14 @@ func lockDir(dir string) (*dirLock, error) {
 	return &dirLock{file}, nil
 }
 
-// release may be called again.
+// release may be called again. It unlocks, and does not leave that to Close: a child of this process that is being started
+// has a copy of the descriptor until it executes its program, and would keep the lock for that long.
 func (l *dirLock) release() error {
-	if err := l.file.Close(); !errors.Is(err, os.ErrClosed) {
-		return err
+	err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
+	if closed := l.file.Close(); errors.Is(closed, os.ErrClosed) {
+		return nil
+	} else if err == nil {
+		err = closed
 	}
-	return nil
+	return err
 }
