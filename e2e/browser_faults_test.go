@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,9 +11,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestTab_NotesFaults shows that the other tests would see what they assert the absence of.
-func TestTab_NotesFaults(t *testing.T) {
-	t.Parallel()
+// tabNotesFaults shows that the other tests would see what they assert the absence of.
+func tabNotesFaults(t *testing.T, browser context.Context, _ site) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		if r.URL.Path != "/" {
@@ -26,7 +26,7 @@ func TestTab_NotesFaults(t *testing.T) {
 		</script>`)
 	}))
 	t.Cleanup(server.Close)
-	tab := openTab(t, startBrowser(t), server.URL)
+	tab := openTab(t, browser, server.URL)
 	do(t, tab, chromedp.Navigate(server.URL+"/"))
 	waitFor(t, tab, `document.title === 'done'`)
 

@@ -34,18 +34,13 @@ var (
 	}
 )
 
-// TestLooks holds both pages, in both themes on both sizes, to what can be checked of accessibility.
-func TestLooks(t *testing.T) {
-	t.Parallel()
-	at := startSite(t)
-	browser := startBrowser(t)
-	first := 7
+// holdLooks holds both pages, in both themes on both sizes, to what can be checked of accessibility.
+func holdLooks(t *testing.T, browser context.Context, at site) {
 	for _, theme := range themes {
 		for device, size := range devices {
 			t.Run("Panel/"+theme+"/"+device, func(t *testing.T) {
 				tab := visitPanel(t, browser, at, size, prefers(theme))
-				first++
-				lookAtPanel(t, tab, first)
+				lookAtPanel(t, tab)
 				if device == "desktop" {
 					picture(t, tab, "panel-"+theme+".png")
 				}
@@ -53,14 +48,14 @@ func TestLooks(t *testing.T) {
 			t.Run("Overview/"+theme+"/"+device, func(t *testing.T) {
 				origin, events := startOverview(t, playground.Options{AdminToken: "secret"})
 				tab := visitOverview(t, browser, origin, size, prefers(theme))
-				send(t, events, busySnapshot())
+				events.send(busySnapshot())
 				waitFor(t, tab, overviewState+` === 'Live'`)
 				fits(t, tab)
 				accessible(t, tab, "body")
 				if device == "desktop" {
 					picture(t, tab, "overview-"+theme+".png")
 				}
-				send(t, events, snapshot(1_002_000, 150, 2))
+				events.send(snapshot(1_002_000, 150, 2))
 				waitFor(t, tab, `document.querySelector('[role="alert"]')`)
 				accessible(t, tab, "body")
 			})
@@ -74,13 +69,11 @@ func TestLooks(t *testing.T) {
 	})
 }
 
-// lookAtPanel takes a number of posts that no other test has asked for.
-func lookAtPanel(t *testing.T, tab *tab, first int) {
+func lookAtPanel(t *testing.T, tab *tab) {
 	t.Helper()
 	waitFor(t, tab, panelText+`.includes('Run the operation')`)
 	accessible(t, tab, ".freshet-cache")
-	runInPanel(t, tab)
-	waitFor(t, tab, `document.querySelector('.freshet-badge')`)
+	run(t, tab)
 	press(t, tab, "Run without cache") // with many reads
 	waitFor(t, tab, badge+` === 'Bypassed'`)
 	evaluate[chromedp.Void](t, tab, `document.querySelectorAll('.freshet-waterfall details').forEach((details, i) => { details.open = i < 2 })`)
@@ -89,21 +82,11 @@ func lookAtPanel(t *testing.T, tab *tab, first int) {
 	fits(t, tab)
 	accessible(t, tab, ".freshet-cache")
 	press(t, tab, "Compare cached with fresh")
-	waitFor(t, tab, panelText+`.includes('No difference')`)
-	// For the picture: a miss, of which some parts were found.
-	setVariables(t, tab, fmt.Sprintf(`{"first": %d}`, first))
-	runInPanel(t, tab)
-	waitFor(t, tab, badge+` === 'Miss'`)
+	waitFor(t, tab, compared)
+	evictAndMiss(t, tab) // for the picture: some of its parts were found
 	accessible(t, tab, ".freshet-cache")
 	evaluate[chromedp.Void](t, tab, `document.activeElement.blur(), document.querySelectorAll('.freshet-waterfall details').forEach((details) => { details.open = false })`)
 	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-plugin').scrollTo(0, 0)`)
-}
-
-// runInPanel is no click of the mouse: on phones the panel is in front of the button, and elsewhere one that has just opened
-// still moves it.
-func runInPanel(t *testing.T, tab *tab) {
-	t.Helper()
-	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-execute-button').click()`)
 }
 
 func prefers(theme string) chromedp.Action[chromedp.Void] {
@@ -152,7 +135,7 @@ func picture(t *testing.T, tab *tab, name string) {
 	t.Helper()
 	path := filepath.Join(images, name)
 	if *update {
-		ctx, cancel := context.WithTimeout(tab.ctx, patience)
+		ctx, cancel := context.WithTimeout(tab.ctx, hangs)
 		defer cancel()
 		taken, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 		if err != nil {
@@ -164,7 +147,7 @@ func picture(t *testing.T, tab *tab, name string) {
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatalf("%v; take it by go test ./e2e -run TestLooks -update", err)
+		t.Fatalf("%v; take it by go test ./e2e -run TestSite/Looks -update", err)
 	}
 	size, err := png.DecodeConfig(bytes.NewReader(content))
 	if got := fmt.Sprintf("%dx%d", size.Width, size.Height); err != nil || got != "1280x1000" {

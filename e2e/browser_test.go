@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
@@ -16,9 +15,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
-
-// patience is for one step of the browser, on a machine that is busy with other tests.
-const patience = time.Minute
 
 // tab notes what the page in it should not do.
 type tab struct {
@@ -36,6 +32,7 @@ func startBrowser(t *testing.T) context.Context {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, // the page is our own, and root can have no sandbox
 		chromedp.DisableGPU,
+		chromedp.WSURLReadTimeout(hangs),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"),
@@ -127,7 +124,7 @@ func text(args []*runtime.RemoteObject) string {
 
 func do(t *testing.T, in *tab, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(in.ctx, patience)
+	ctx, cancel := context.WithTimeout(in.ctx, hangs)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("drive the browser: %v", err)
@@ -136,7 +133,7 @@ func do(t *testing.T, in *tab, steps ...chromedp.Action[chromedp.Void]) {
 
 func call[P, R any](t *testing.T, in *tab, command cdp.Command[P, R], params P) R {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(in.ctx, patience)
+	ctx, cancel := context.WithTimeout(in.ctx, hangs)
 	defer cancel()
 	result, err := chromedp.Call(ctx, command, params)
 	if err != nil {
@@ -148,7 +145,7 @@ func call[P, R any](t *testing.T, in *tab, command cdp.Command[P, R], params P) 
 // evaluate is the value of a JavaScript expression, and of what it promises.
 func evaluate[T any](t *testing.T, in *tab, expression string) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(in.ctx, patience)
+	ctx, cancel := context.WithTimeout(in.ctx, hangs)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -157,11 +154,35 @@ func evaluate[T any](t *testing.T, in *tab, expression string) T {
 	return value
 }
 
-// waitFor returns when a JavaScript expression is true. chromedp.Poll cannot: it uses eval, which the page forbids.
+// waitFor returns when a JavaScript expression is true; one that throws is not true yet. chromedp.Poll cannot wait so: it
+// uses eval, which the page forbids. Animation frames are no measure either: a window that nothing draws has none.
 func waitFor(t *testing.T, in *tab, expression string) {
 	t.Helper()
 	evaluate[bool](t, in, `new Promise((resolve) => {
-		const check = () => (`+expression+`) ? resolve(true) : requestAnimationFrame(check);
+		const done = () => {
+			try {
+				return (`+expression+`);
+			} catch {
+				return false;
+			}
+		};
+		const check = () => done() ? resolve(true) : setTimeout(check, 10);
 		check();
 	})`)
+}
+
+// click waits until the mouse would hit an element, and then clicks in the same moment: between a look at the page and an
+// event of the mouse, what has just opened could move the element away.
+func click(t *testing.T, in *tab, selector string) {
+	t.Helper()
+	waitFor(t, in, `(() => {
+		const element = document.querySelector('`+selector+`');
+		element.scrollIntoView({ block: 'nearest', behavior: 'instant' });
+		const { left, top, width, height } = element.getBoundingClientRect();
+		const hit = document.elementFromPoint(left + width / 2, top + height / 2);
+		if (element.disabled || !element.contains(hit)) return false;
+		element.focus({ preventScroll: true });
+		element.click();
+		return true;
+	})()`)
 }

@@ -12,32 +12,14 @@ import (
 // clients has the scripts that use GraphQL clients as apps do, one file a client and way of using it.
 const clients = "clients"
 
-// TestClients runs each script against one server.
-func TestClients(t *testing.T) {
-	t.Parallel()
+// useClients runs all scripts, in one process: most of what each one costs is loading the same packages.
+func useClients(t *testing.T, _ context.Context, at site) {
 	if _, err := os.Stat(filepath.Join(clients, "node_modules")); err != nil {
 		t.Fatal("the clients are not installed: run make test, or npm ci in e2e/clients")
 	}
-	scripts, err := filepath.Glob(filepath.Join(clients, "*.test.mjs"))
-	if err != nil || len(scripts) == 0 {
-		t.Fatalf("got scripts %v, %v; want some", scripts, err)
-	}
-	at := startSite(t)
-	for _, script := range scripts {
-		script = filepath.Base(script)
-		t.Run(strings.TrimSuffix(script, ".test.mjs"), func(t *testing.T) {
-			t.Parallel()
-			runScript(t, at, script)
-		})
-	}
-}
-
-// runScript tells the script about the server and fails with what it says.
-func runScript(t *testing.T, at site, script string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), hangs)
 	defer cancel()
-	node := exec.CommandContext(ctx, "node", script)
+	node := exec.CommandContext(ctx, "node", "all.mjs")
 	node.Dir = clients
 	node.Env = append(os.Environ(),
 		"FRESHET_URL="+at.origin,
@@ -46,7 +28,17 @@ func runScript(t *testing.T, at site, script string) {
 		"FRESHET_PROGRAM="+at.program,
 		"DATABASE_URL="+at.database,
 	)
-	if said, err := node.CombinedOutput(); err != nil {
-		t.Errorf("node %s: got %v, want all its tests to pass; it said:\n%s", script, err, said)
+	said, err := node.CombinedOutput()
+	if err != nil {
+		t.Errorf("got %v, want all tests of the scripts to pass; they said:\n%s", err, said)
+	}
+	scripts, globErr := filepath.Glob(filepath.Join(clients, "*.test.mjs"))
+	if globErr != nil || len(scripts) == 0 {
+		t.Fatalf("got scripts %v, %v; want some", scripts, globErr)
+	}
+	for _, script := range scripts {
+		if ran := "# " + filepath.Base(script) + "\n"; !strings.Contains(string(said), ran) {
+			t.Errorf("got no %q in what the scripts said, want each to have run:\n%s", ran, said)
+		}
 	}
 }

@@ -1,4 +1,3 @@
-// Package e2e_test drives the running server with a real browser and with real GraphQL clients.
 package e2e_test
 
 import (
@@ -14,21 +13,18 @@ import (
 
 // Parts of the page, as GraphiQL names them.
 const (
-	runOperation      = chromedp.CSS(`button.graphiql-execute-button`)
-	showDocumentation = chromedp.CSS(`button[aria-label="Show Documentation Explorer"]`)
-	showHistory       = chromedp.CSS(`button[aria-label="Show History"]`)
-	openSettings      = chromedp.CSS(`button[aria-label="Open settings dialog"]`)
-	showHeaders       = chromedp.CSS(`button[data-name="headers"]`)
+	runOperation      = `button.graphiql-execute-button`
+	showDocumentation = `button[aria-label="Show Documentation Explorer"]`
+	showHistory       = `button[aria-label="Show History"]`
+	openSettings      = `button[aria-label="Open settings dialog"]`
+	showHeaders       = `button[data-name="headers"]`
 
 	response = `(document.querySelector('.result-window .CodeMirror')?.CodeMirror.getValue() ?? '')`
 	headers  = `(document.querySelector('.graphiql-editor-tool[aria-label="Headers"] .graphiql-editor:not(.hidden) .CodeMirror')?.CodeMirror.getValue() ?? '')`
 	tabs     = `[...document.querySelectorAll('.graphiql-tab-button')]`
 )
 
-func TestPlayground(t *testing.T) {
-	t.Parallel()
-	at := startSite(t)
-	browser := startBrowser(t)
+func usePlayground(t *testing.T, browser context.Context, at site) {
 	for name, test := range map[string]func(*testing.T, context.Context, site){
 		"RunsFeedAsDemo":           runsFeedAsDemo,
 		"EverySampleRuns":          everySampleRuns,
@@ -49,7 +45,7 @@ type post struct {
 
 func runsFeedAsDemo(t *testing.T, browser context.Context, at site) {
 	tab := visitPlayground(t, browser, at)
-	do(t, tab, chromedp.Click(runOperation))
+	click(t, tab, runOperation)
 	waitFor(t, tab, `JSON.parse(`+response+` || '{}').data`)
 	posts := evaluate[[]post](t, tab, `JSON.parse(`+response+`).data.feed.nodes`)
 	if len(posts) != 20 {
@@ -63,18 +59,18 @@ func runsFeedAsDemo(t *testing.T, browser context.Context, at site) {
 
 func everySampleRuns(t *testing.T, browser context.Context, at site) {
 	tab := visitPlayground(t, browser, at)
-	do(t, tab, chromedp.Click(showHeaders))
+	click(t, tab, showHeaders)
 	titles := evaluate[[]string](t, tab, tabs+`.map((tab) => tab.innerText.trim())`)
 	if len(titles) < 5 {
 		t.Fatalf("got tabs %v, want one for each sample", titles)
 	}
 	for _, title := range titles {
-		do(t, tab, chromedp.Click(chromedp.CSS(`.graphiql-tab-button[title="`+title+`"]`)))
+		click(t, tab, `.graphiql-tab-button[title="`+title+`"]`)
 		waitFor(t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.operationName === '`+title+`'`)
 		if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.page) {
 			t.Errorf("%s: got headers %s, want the demo token", title, got)
 		}
-		do(t, tab, chromedp.Click(runOperation))
+		click(t, tab, runOperation)
 		waitFor(t, tab, response+`.includes('"data"')`)
 		answer := evaluate[string](t, tab, response)
 		if strings.Contains(answer, `"errors"`) || strings.Contains(answer, `"message"`) {
@@ -85,8 +81,8 @@ func everySampleRuns(t *testing.T, browser context.Context, at site) {
 
 func documentationShowsPolicy(t *testing.T, browser context.Context, at site) {
 	tab := visitPlayground(t, browser, at)
-	do(t, tab, chromedp.Click(showDocumentation),
-		chromedp.Click(chromedp.CSS(`.graphiql-doc-explorer-content .graphiql-doc-explorer-type-name`)))
+	click(t, tab, showDocumentation)
+	click(t, tab, `.graphiql-doc-explorer-content .graphiql-doc-explorer-type-name`)
 	const items = `[...document.querySelectorAll('.graphiql-doc-explorer-item')]`
 	waitFor(t, tab, items+`.length > 0`)
 	policies := evaluate[map[string]string](t, tab, `Object.fromEntries(`+items+`.map((item) => [
@@ -103,14 +99,14 @@ func documentationShowsPolicy(t *testing.T, browser context.Context, at site) {
 // with styles that the content security policy could refuse.
 func dialogsKeepThePolicy(t *testing.T, browser context.Context, at site) {
 	tab := visitPlayground(t, browser, at)
-	do(t, tab, chromedp.Click(openSettings),
-		chromedp.Click(chromedp.CSS(`.graphiql-dialog button[data-theme="dark"]`)))
+	click(t, tab, openSettings)
+	click(t, tab, `.graphiql-dialog button[data-theme="dark"]`)
 	waitFor(t, tab, `document.body.classList.contains('graphiql-dark')`)
 	if got := evaluate[string](t, tab, `getComputedStyle(document.body).overflow`); got != "hidden" {
 		t.Errorf("got overflow %q behind a dialog, want hidden", got)
 	}
-	do(t, tab, chromedp.Click(chromedp.CSS(`.graphiql-dialog-close`)),
-		chromedp.WaitNotPresent(chromedp.CSS(`.graphiql-dialog`)))
+	click(t, tab, `.graphiql-dialog-close`)
+	waitFor(t, tab, `!document.querySelector('.graphiql-dialog')`)
 	evaluate[chromedp.Void](t, tab, `(() => {
 		const editor = document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror;
 		editor.focus();
@@ -123,7 +119,7 @@ func dialogsKeepThePolicy(t *testing.T, browser context.Context, at site) {
 
 func tokenIsNotStored(t *testing.T, browser context.Context, at site) {
 	tab := visitPlayground(t, browser, at)
-	do(t, tab, chromedp.Click(runOperation))
+	click(t, tab, runOperation)
 	waitFor(t, tab, response+`.includes('"data"')`)
 	evaluate[chromedp.Void](t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.setValue('query Mine { __typename }')`)
 	waitFor(t, tab, `localStorage.getItem('freshet:graphiql:tabState')?.includes('Mine')`)
@@ -133,11 +129,12 @@ func tokenIsNotStored(t *testing.T, browser context.Context, at site) {
 	}
 	do(t, tab, chromedp.Reload())
 	waitFor(t, tab, tabs+`.some((tab) => tab.title === 'Mine')`)
-	do(t, tab, chromedp.Click(showHeaders))
+	click(t, tab, showHeaders)
 	if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.page) {
 		t.Errorf("got headers %s after a reload, want the demo token", got)
 	}
-	do(t, tab, chromedp.Click(showHistory), chromedp.Click(chromedp.CSS(`.graphiql-history-item-label`)))
+	click(t, tab, showHistory)
+	click(t, tab, `.graphiql-history-item-label`)
 	waitFor(t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.getValue().includes('feed')`)
 	if got := evaluate[string](t, tab, headers); !strings.Contains(got, "Bearer "+at.page) {
 		t.Errorf("got headers %s from the history, want the demo token", got)
@@ -146,7 +143,7 @@ func tokenIsNotStored(t *testing.T, browser context.Context, at site) {
 
 func fitsPhone(t *testing.T, browser context.Context, at site) {
 	tab := visitPlayground(t, browser, at, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
-	do(t, tab, chromedp.Click(runOperation))
+	click(t, tab, runOperation)
 	waitFor(t, tab, response+`.includes('"data"')`)
 	if got := evaluate[int](t, tab, `document.documentElement.scrollWidth`); got != 390 {
 		t.Errorf("got a page %d px wide, want the phone's 390", got)
@@ -154,7 +151,8 @@ func fitsPhone(t *testing.T, browser context.Context, at site) {
 	if got := evaluate[int](t, tab, `document.querySelector('.result-window').clientWidth`); got < 300 {
 		t.Errorf("got an answer %d px wide, want it over the phone's width", got)
 	}
-	do(t, tab, chromedp.Click(showDocumentation), chromedp.WaitNotVisible(chromedp.CSS(`.graphiql-sessions`)))
+	click(t, tab, showDocumentation)
+	waitFor(t, tab, `!document.querySelector('.graphiql-sessions')?.checkVisibility()`)
 	if got := evaluate[int](t, tab, `document.querySelector('.graphiql-plugin').clientWidth`); got < 300 {
 		t.Errorf("got documentation %d px wide, want it over the phone's width", got)
 	}
@@ -175,7 +173,7 @@ func tabLeavesTheEditor(t *testing.T, browser context.Context, at site) {
 // picturesAreNotLoaded asks the editor what it would show to the mouse over an address, for a mouse has to wait.
 func picturesAreNotLoaded(t *testing.T, browser context.Context, at site) {
 	tab := visitPlayground(t, browser, at)
-	do(t, tab, chromedp.Click(runOperation))
+	click(t, tab, runOperation)
 	waitFor(t, tab, response+`.includes('"data"')`)
 	if evaluate[bool](t, tab, `(() => {
 		const editor = document.querySelector('.result-window .CodeMirror').CodeMirror;
@@ -192,7 +190,7 @@ func visitPlayground(t *testing.T, browser context.Context, at site, before ...c
 	t.Helper()
 	tab := visit(t, browser, at.origin)
 	do(t, tab, before...)
-	do(t, tab, chromedp.Navigate(at.origin+playground.Path), chromedp.WaitVisible(runOperation))
+	do(t, tab, chromedp.Navigate(at.origin+playground.Path), chromedp.WaitVisible(chromedp.CSS(runOperation)))
 	waitFor(t, tab, `document.querySelector('.graphiql-query-editor .CodeMirror')?.CodeMirror.options.lint.schema`)
 	return tab
 }

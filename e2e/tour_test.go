@@ -7,12 +7,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"freshet/internal/testenv"
 )
 
-// TestTour follows docs/tour.md: each box of commands runs in one shell after the other, and prints what the box behind it
-// says.
-func TestTour(t *testing.T) {
-	t.Parallel()
+// followTour follows docs/tour.md: each box of commands runs in one shell after the other, and prints what the box behind it
+// says. A machine can be so busy that what the caches keep has ended before it is asked for again. The tour is then followed
+// anew.
+func followTour(t *testing.T, at site) {
 	text, err := os.ReadFile("../docs/tour.md")
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +25,15 @@ func TestTour(t *testing.T) {
 	if len(steps) < 6 {
 		t.Fatalf("got %d steps, want those of the tour", len(steps))
 	}
-	at := startSite(t)
+	testenv.Eventually(t, "a tour on which the caches keep what they may", func() bool {
+		return tourOnce(t, at, steps)
+	})
+}
+
+// tourOnce reports false if a cache kept less than the tour says, and fails for any other difference.
+func tourOnce(t *testing.T, at site, steps []tourStep) bool {
+	t.Helper()
+	beginTour(t, at)
 	var script strings.Builder
 	script.WriteString("set -eu\n")
 	for i, s := range steps {
@@ -32,7 +44,7 @@ func TestTour(t *testing.T) {
 		"go run . ", at.program+" ",
 	).Replace(script.String())
 	shell := exec.CommandContext(t.Context(), "bash", "-c", commands)
-	shell.Dir = openDirectory(t)
+	shell.Dir = t.TempDir()
 	said, err := shell.CombinedOutput()
 	if err != nil {
 		t.Fatalf("got %v after\n%s", err, said)
@@ -40,9 +52,40 @@ func TestTour(t *testing.T) {
 	for i, s := range steps {
 		_, part, _ := strings.Cut(string(said), fmt.Sprintf("<step %d>\n", i))
 		part, _, _ = strings.Cut(part, fmt.Sprintf("<step %d>\n", i+1))
-		if !matchesBox(part, s.want) {
-			t.Errorf("after\n%s\ngot\n%s\nwant\n%s", s.commands, part, s.want)
+		if matchesBox(part, s.want) {
+			continue
 		}
+		if keptLess(part, s.want) {
+			t.Logf("after\n%s\ngot less kept\n%s\nthan\n%s", s.commands, part, s.want)
+			return false
+		}
+		t.Errorf("after\n%s\ngot\n%s\nwant\n%s", s.commands, part, s.want)
+	}
+	return true
+}
+
+// keptLess reports whether an output says that something was not kept for as long as the wanted one says.
+func keptLess(got, want string) bool {
+	for _, kept := range []string{"; kept", "hit", "stale_tag"} {
+		if strings.Contains(want, kept) && !strings.Contains(got, kept) && strings.Contains(got, "miss") {
+			return true
+		}
+	}
+	return false
+}
+
+// beginTour undoes what an earlier tour has left: a changed name, and what is in Redis.
+func beginTour(t *testing.T, at site) {
+	t.Helper()
+	execute(t, at, `UPDATE profiles SET name = 'Demo' WHERE handle = 'demo'`)
+	options, err := redis.ParseURL(at.redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	defer client.Close()
+	if err := client.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -61,6 +104,25 @@ func TestTour_SeesDifferences(t *testing.T) {
 	} {
 		if got := matchesBox(c.got, c.want); got != c.same {
 			t.Errorf("%q and %q: got %v, want %v", c.got, c.want, got, c.same)
+		}
+	}
+}
+
+func TestTour_SeesWhatWasKeptLess(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		got, want string
+		less      bool
+	}{
+		{"miss: expired; kept", "hit in redis", true},
+		{"miss: absent; not kept: why", "miss: absent; kept", true},
+		{"miss: expired; kept", "miss: stale_tag, …; kept", true},
+		{"miss: stale_tag; kept", "miss: absent; kept", false},
+		{"error", "hit in redis", false},
+		{"miss", "uncacheable", false},
+	} {
+		if got := keptLess(c.got, c.want); got != c.less {
+			t.Errorf("%q and %q: got %v, want %v", c.got, c.want, got, c.less)
 		}
 	}
 }

