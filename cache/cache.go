@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -81,9 +80,11 @@ type Cache struct {
 	breaker breaker
 	looks   conveyor // that a reader waits for
 	stores  conveyor // that store or remove
-	// Tests steer these: exponential draws from the exponential distribution of mean 1, and moment is how long linger waits.
+	// Tests steer these: exponential draws from the exponential distribution of mean 1, moment is how long linger waits, and
+	// minPeerWait is how long a reader waits at least for a load of another process.
 	exponential func() float64
 	moment      time.Duration
+	minPeerWait time.Duration
 	ctx         context.Context // ends with Close; for work that outlives the request that began it
 	cancel      context.CancelFunc
 	work        sync.WaitGroup
@@ -92,7 +93,7 @@ type Cache struct {
 
 // New makes a Cache. It does not connect: a Redis that is away is found out by the first read, and costs it one budget.
 func New(o Options) *Cache {
-	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64, moment: 2 * time.Millisecond}
+	c := &Cache{Options: o.withDefaults(), exponential: rand.ExpFloat64, moment: 2 * time.Millisecond, minPeerWait: 2 * time.Second}
 	c.local = newLocal(c.LocalBytes)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.looks = conveyor{budget: c.ReadBudget, send: c.trip}
@@ -173,20 +174,29 @@ func (c *Cache) partly() bool {
 	return true
 }
 
-// alive tells whether Redis answers; of a cluster, any primary.
+// alive tells whether Redis answers; of a cluster, any primary. It does not wait for the others.
 func (c *Cache) alive(ctx context.Context) bool {
 	nodes, ok := c.Redis.(*redis.ClusterClient)
 	if !ok {
 		return c.Redis.Ping(ctx).Err() == nil
 	}
-	var any atomic.Bool
-	err := nodes.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		if node.Ping(ctx).Err() == nil {
-			any.Store(true)
+	answers := make(chan bool, 1)
+	tell := func(alive bool) {
+		select {
+		case answers <- alive:
+		default: // another was quicker
 		}
-		return nil
+	}
+	c.work.Go(func() {
+		_ = nodes.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			if node.Ping(ctx).Err() == nil {
+				tell(true)
+			}
+			return nil
+		})
+		tell(false)
 	})
-	return err == nil && any.Load()
+	return <-answers
 }
 
 // probe asks Redis for a sign of life until it gives two in a row, and then lets traffic back.

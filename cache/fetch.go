@@ -22,7 +22,7 @@ type fetch[K comparable, V any] struct {
 	todo       []K           // to be asked for their locks
 	won        []K           // whose locks are held, to be loaded
 	lost       []K           // whose locks others held
-	alone      []K           // whose locks can't be had
+	alone      []K           // whose locks can't be had, to be loaded without
 	loadedAll  chan struct{} // closed when nothing is left to load, and only to store: the fields below are settled
 	values     map[K]V
 	until      time.Time // when the first of the values expires
@@ -61,17 +61,18 @@ func (f *fetch[K, V]) run() error {
 	deadline := time.Now().Add(f.patience())
 	for {
 		f.acquireAll()
-		if err := f.load(f.won, true); err != nil {
-			return err
+		f.giveBack(f.alone)
+		if f.early {
+			f.alone = nil
 		}
-		if err := f.unlocked(f.alone); err != nil {
+		if err := f.load(f.won, f.alone); err != nil {
 			return err
 		}
 		if len(f.lost) == 0 || f.early {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return f.load(f.lost, false)
+			return f.load(nil, f.lost)
 		}
 		if err := f.pause(pause, f.lost); err != nil {
 			return err
@@ -81,14 +82,15 @@ func (f *fetch[K, V]) run() error {
 	}
 }
 
-// acquireAll asks for the locks of what is to be done. What Redis tells nothing of is read from the source, after some tries
-// if Redis is in use.
+// acquireAll asks for the locks of todo. A key of which Redis says nothing is asked for again while Redis is in use, a few
+// times; then it is to be loaded without a lock.
 func (f *fetch[K, V]) acquireAll() {
 	const tries = 3
 	for range tries {
-		if len(f.todo) == 0 || f.acquire() {
+		if len(f.todo) == 0 {
 			return
 		}
+		f.acquire()
 		if f.early || f.strict || !f.kind.granted() || !f.kind.cache.Available() {
 			break
 		}
@@ -117,32 +119,23 @@ func (f *fetch[K, V]) patience() time.Duration {
 	if f.strict {
 		return prompt
 	}
-	return max(2*time.Second, 4*time.Duration(f.kind.usual.Load()))
+	return max(f.kind.cache.minPeerWait, 4*time.Duration(f.kind.usual.Load()))
 }
 
-// unlocked reads keys from the source whose locks can't be had. A round trip that seemed to fail may have taken some: they
-// are given back, or others would wait for them to lapse.
-func (f *fetch[K, V]) unlocked(keys []K) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	f.giveBack(keys)
-	if f.early {
-		return nil
-	}
-	return f.load(keys, false)
-}
-
-// giveBack gives locks back that f may have, while nobody waits for it.
+// giveBack releases the locks of keys, without making the fetch wait: a round trip that seemed to fail may have taken some,
+// and others would wait for them to lapse.
 func (f *fetch[K, V]) giveBack(keys []K) {
+	if len(keys) == 0 {
+		return
+	}
 	c, names := f.kind.cache, f.namesOf(keys)
 	c.work.Go(func() { c.release(c.ctx, f.token, names) })
 }
 
-// acquire tries, in one round trip, to lock each key to be done and then reads its entry: whoever held the lock before may
-// have just filled it. Entries found are kept, and their locks given back. Alone are keys of which nothing was heard, such as
-// those of one node of a cluster. It is false if Redis did not answer, and then changes nothing.
-func (f *fetch[K, V]) acquire() bool {
+// acquire tries, in one round trip, to lock each key of todo and then reads its entry: the holder before may have just
+// filled it. Entries found are kept, and their locks given back. Keys whose locks Redis refuses, as when it is full, go to
+// alone. Keys without an answer stay in todo: all if Redis is silent, or those of one node of a cluster.
+func (f *fetch[K, V]) acquire() {
 	c := f.kind.cache
 	locks := make([]*redis.StatusCmd, len(f.todo))
 	entries := make([]*redis.StringCmd, len(f.todo))
@@ -158,8 +151,9 @@ func (f *fetch[K, V]) acquire() bool {
 		f.trips = append(f.trips, trip(began))
 	}
 	if !ok {
-		return false
+		return
 	}
+	var silent []K
 	var spare []string
 	for i, key := range f.todo {
 		filled := f.take(key, entries[i])
@@ -172,13 +166,14 @@ func (f *fetch[K, V]) acquire() bool {
 			f.won = append(f.won, key)
 		case held == others:
 			f.lost = append(f.lost, key)
-		default:
+		case answered(locks[i].Err()):
 			f.alone = append(f.alone, key)
+		default:
+			silent = append(silent, key)
 		}
 	}
-	f.todo = nil
+	f.todo = silent
 	c.release(c.ctx, f.token, spare)
-	return true
 }
 
 func (f *fetch[K, V]) namesOf(keys []K) []string { return namesOf(f.names, keys) }
@@ -220,16 +215,14 @@ func (f *fetch[K, V]) take(key K, reply *redis.StringCmd) bool {
 	return true
 }
 
-// load reads keys from the source, and stores them if their locks are held.
-func (f *fetch[K, V]) load(keys []K, locked bool) error {
+// load reads keys from the source, in one load, and stores those whose locks are held.
+func (f *fetch[K, V]) load(locked, alone []K) error {
+	keys := slices.Concat(locked, alone)
 	if len(keys) == 0 {
 		return nil
 	}
-	k, c, names := f.kind, f.kind.cache, f.namesOf(keys)
-	var held *lease
-	if locked {
-		held = c.hold(f.token, names)
-	}
+	k, c, names := f.kind, f.kind.cache, f.namesOf(locked)
+	held := c.hold(f.token, names)
 	ctx := c.ctx
 	if f.explained {
 		ctx = Explain(ctx)
@@ -237,10 +230,8 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 	done, own, err := k.loads.do(ctx, keys)
 	f.loaded += own
 	if err != nil {
-		if locked {
-			held.end()
-			c.release(c.ctx, f.token, names)
-		}
+		held.end()
+		c.release(c.ctx, f.token, names)
 		return err
 	}
 	k.observeLoad(done.took)
@@ -253,19 +244,20 @@ func (f *fetch[K, V]) load(keys []K, locked bool) error {
 		}
 		f.until = earlier(f.until, k.cache.Now().Add(k.ttl(found)-done.took))
 	}
-	if locked {
-		if f.strict && (k.Tags == nil || done.granted) {
-			f.roundTrips++ // to store it, for which its reader waits
-		}
-		if len(f.lost)+len(f.alone) == 0 {
-			close(f.loadedAll)
-			if !f.strict && !f.early {
-				c.linger(f.reader, f.awaited)
-			}
-		}
-		held.end()
-		f.fill(keys, done)
+	if len(locked) == 0 {
+		return nil
 	}
+	if f.strict && (k.Tags == nil || done.granted) {
+		f.roundTrips++ // to store it, for which its reader waits
+	}
+	if len(f.lost) == 0 {
+		close(f.loadedAll)
+		if !f.strict && !f.early {
+			c.linger(f.reader, f.awaited)
+		}
+	}
+	held.end()
+	f.fill(locked, done)
 	return nil
 }
 

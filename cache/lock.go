@@ -206,7 +206,7 @@ func (c *Cache) fillApart(ctx context.Context, token string, fills []filling) {
 	})
 }
 
-// lease keeps locks alive, which a token has taken, until end; those of a process that dies lapse.
+// lease keeps locks alive, which a token has taken, until end; those of a process that dies lapse. A nil lease has none.
 type lease struct {
 	cache *Cache
 	token string
@@ -217,6 +217,9 @@ type lease struct {
 }
 
 func (c *Cache) hold(token string, keys []string) *lease {
+	if len(keys) == 0 {
+		return nil
+	}
 	l := &lease{cache: c, token: token, keys: keys}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -226,6 +229,9 @@ func (c *Cache) hold(token string, keys []string) *lease {
 
 // end stops renewing, and waits for it: nothing touches the locks after.
 func (l *lease) end() {
+	if l == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.over = true
