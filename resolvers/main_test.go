@@ -61,7 +61,7 @@ func newRig(t testing.TB) *rig {
 	r.noError(err)
 	s, err := store.New(store.Options{DB: r.db, Cache: c, Policy: table, Committed: r.committed})
 	r.noError(err)
-	a := auth.New(auth.Options{Store: s})
+	a := auth.New(auth.Options{Store: s, HashCost: auth.HashCost{MemoryKiB: 8, Passes: 1}}) // cheap
 	t.Cleanup(a.Close)
 	e, err := external.New(external.Options{Cache: c, Policy: table}) // which has no source to ask
 	r.noError(err)

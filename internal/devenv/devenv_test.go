@@ -194,11 +194,26 @@ func testInfo(t *testing.T, env *devenv.Env) {
 	}
 }
 
+// A database is unfinished when its creation was killed. It is foreign when another version has made it.
 func TestOpen_KeepsDataUntilReset(t *testing.T) {
 	t.Parallel()
 	dir := testenv.DataDir(t)
+	unfinished := filepath.Join(dir, "postgres", "data.new")
+	if err := os.MkdirAll(unfinished, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{filepath.Join(unfinished, "PG_VERSION"): "15\n", filepath.Join(dir, "postgres", "made-by-freshet"): ""} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	env := open(t, devenv.Options{Dir: dir})
 	createTable(t, env.Postgres.URL)
+	version := filepath.Join(env.Postgres.Dir, "data", "PG_VERSION")
+	made, err := os.ReadFile(version)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, run := range []struct {
 		reset bool
 		want  string
@@ -206,37 +221,20 @@ func TestOpen_KeepsDataUntilReset(t *testing.T) {
 		if err := env.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.WriteFile(version, []byte("9\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := devenv.Open(t.Context(), devenv.Options{Dir: dir})
+		if err == nil || !strings.Contains(err.Error(), "was made by PostgreSQL 9") || !strings.Contains(err.Error(), "--reset") {
+			t.Errorf("got %v, want an error that names version 9 and --reset", err)
+		}
+		if err := os.WriteFile(version, made, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		env = open(t, devenv.Options{Dir: dir, Reset: run.reset})
 		if got := countTables(t, env.Postgres.URL); got != run.want {
 			t.Errorf("tables after a start with reset=%v: got %s, want %s", run.reset, got, run.want)
 		}
-	}
-}
-
-// A database is unfinished when its creation was killed. It is foreign when another version has made it.
-func TestOpen_UnfinishedOrForeignDatabase(t *testing.T) {
-	t.Parallel()
-	dir := testenv.DataDir(t)
-	unfinished := filepath.Join(dir, "postgres", "data.new")
-	if err := os.MkdirAll(unfinished, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(unfinished, "PG_VERSION"), []byte("15\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "postgres", "made-by-freshet"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	env := open(t, devenv.Options{Dir: dir})
-	if err := env.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(env.Postgres.Dir, "data", "PG_VERSION"), []byte("9\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := devenv.Open(t.Context(), devenv.Options{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "was made by PostgreSQL 9") || !strings.Contains(err.Error(), "--reset") {
-		t.Errorf("got %v, want an error that names version 9 and --reset", err)
 	}
 }
 
@@ -308,7 +306,7 @@ func TestStart_StopsLeftovers(t *testing.T) {
 	dir := testenv.DataDir(t)
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	pg := devenv.PostgresOptions{Dir: dir, Log: logger}
+	pg := devenv.PostgresOptions{Dir: dir, Log: logger, Settings: map[string]string{"work_mem": "5MB"}}
 	first, err := devenv.StartPostgres(t.Context(), pg)
 	if err != nil {
 		t.Fatal(err)
@@ -336,16 +334,10 @@ func TestStart_StopsLeftovers(t *testing.T) {
 	if got := strings.Count(log.String(), "an earlier run left behind"); got != 2 {
 		t.Errorf("log lines about leftovers: got %d in %s, want 2", got, log.String())
 	}
+	t.Run("KillAndRestart", func(t *testing.T) { testKillAndRestart(t, second) })
 }
 
-func TestPostgres_KillAndRestart(t *testing.T) {
-	t.Parallel()
-	dir := testenv.DataDir(t)
-	pg, err := devenv.StartPostgres(t.Context(), devenv.PostgresOptions{Dir: dir, Settings: map[string]string{"work_mem": "5MB"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	createTable(t, pg.URL)
+func testKillAndRestart(t *testing.T, pg *devenv.Postgres) {
 	address := pg.URL
 	pg.Kill()
 	if err := pg.Restart(t.Context()); err != nil {

@@ -84,7 +84,7 @@ func TestCalendar_At(t *testing.T) {
 
 func TestTexts_Varied(t *testing.T) {
 	t.Parallel()
-	w, err := newWorld(Small, time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
+	w, err := newWorld(Small.amounts(), time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package seed
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -38,6 +39,8 @@ type Options struct {
 	DemoPasswordHash, AdminPasswordHash string
 	// Progress gets bars if it is a terminal, a line for each table if it is not, and nothing if nil.
 	Progress io.Writer
+
+	amounts amounts // in the place of Size's, for tests
 }
 
 // Result counts the rows that Run wrote.
@@ -53,7 +56,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Now.IsZero() {
 		o.Now = start
 	}
-	w, err := newWorld(o.Size, o.Now.UTC().Truncate(time.Second))
+	w, err := newWorld(cmp.Or(o.amounts, o.Size.amounts()), o.Now.UTC().Truncate(time.Second))
 	if err != nil {
 		return Result{}, fmt.Errorf("seed: %w", err)
 	}

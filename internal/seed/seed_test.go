@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -119,7 +120,10 @@ func TestRun_Small(t *testing.T) {
 	databaseURL := ownedDatabase(t)
 	conn := connect(t, databaseURL)
 	before := definitions(t, conn)
-	got, err := Run(t.Context(), options(databaseURL))
+	var progress bytes.Buffer
+	o := options(databaseURL)
+	o.Progress = &progress
+	got, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +134,7 @@ func TestRun_Small(t *testing.T) {
 	if after := definitions(t, conn); after != before {
 		t.Errorf("definitions: got\n%s\nwant\n%s", after, before)
 	}
+	sums := checksums(t, conn)
 	// Each counts what must not be.
 	for what, query := range map[string]string{
 		"wrong count of likes": `SELECT count(*) FROM post_counts FULL JOIN
@@ -154,6 +159,8 @@ func TestRun_Small(t *testing.T) {
 			t.Errorf("%s: got %d, want 0", what, n)
 		}
 	}
+	t.Run("Progress", func(t *testing.T) { testProgress(t, progress.String()) })
+	t.Run("Deterministic", func(t *testing.T) { testDeterministic(t, sums) })
 	t.Run("Shape", func(t *testing.T) { testShape(t, conn) })
 	t.Run("Accounts", func(t *testing.T) { testAccounts(t, conn) })
 	t.Run("Configs", func(t *testing.T) { testConfigs(t, conn) })
@@ -260,17 +267,27 @@ func testCaches(t *testing.T, conn *pgx.Conn) {
 	}
 }
 
-func TestRun_Deterministic(t *testing.T) {
-	t.Parallel()
-	var sums [2]string
-	for i := range sums {
-		databaseURL := testenv.Database(t)
-		if _, err := Run(t.Context(), options(databaseURL)); err != nil {
-			t.Fatal(err)
-		}
-		sums[i] = checksums(t, connect(t, databaseURL))
+// testDeterministic: another run writes the same rows.
+func testDeterministic(t *testing.T, first string) {
+	databaseURL := testenv.Database(t)
+	if _, err := Run(t.Context(), options(databaseURL)); err != nil {
+		t.Fatal(err)
 	}
-	if sums[0] != sums[1] {
-		t.Errorf("checksums of a second run: got\n%s\nwant\n%s", sums[1], sums[0])
+	if second := checksums(t, connect(t, databaseURL)); second != first {
+		t.Errorf("checksums of a second run: got\n%s\nwant\n%s", second, first)
+	}
+}
+
+func testProgress(t *testing.T, out string) {
+	var names []string
+	for line := range strings.Lines(out) {
+		name, _, _ := strings.Cut(line, ":")
+		names = append(names, name)
+	}
+	if got, want := strings.Join(names, " "), "profiles posts follows likes indexes counts checks"; got != want {
+		t.Errorf("lines: got %q, want %q", got, want)
+	}
+	if want := "posts: 20000 in "; !strings.Contains(out, want) {
+		t.Errorf("progress: got %q, want %q in it", out, want)
 	}
 }

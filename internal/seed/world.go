@@ -57,8 +57,8 @@ type voice struct {
 	companies [2][]name // of an organisation's name; may be empty
 }
 
-func newWorld(size Size, now time.Time) (*world, error) {
-	w := &world{amounts: size.amounts(), calendar: newCalendar(now), now: now}
+func newWorld(rows amounts, now time.Time) (*world, error) {
+	w := &world{amounts: rows, calendar: newCalendar(now), now: now}
 	for _, language := range languages {
 		v, err := newVoice(language.code)
 		if err != nil {

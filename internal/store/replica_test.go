@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -117,35 +120,40 @@ func (r *replicated) settled() {
 	r.logged.Take()
 }
 
-// The tests of one primary and its replica share both servers: each begins without profiles, and the last ones end the replica.
+// The tests share three servers, of which the first is the primary at first and the others are its replicas: the later tests
+// change who is. Each begins without profiles.
 func TestReplica(t *testing.T) {
 	t.Parallel()
-	servers := testenv.Replicated(t, 1)
+	servers := testenv.Replicated(t, 2)
 	for _, c := range []struct {
-		name string
-		test func(t *testing.T, primary, replica *devenv.Postgres)
+		name    string
+		primary int
+		test    func(t *testing.T, servers []*devenv.Postgres)
 	}{
-		{"AnswersAggregatesAsFreshAsThePrimary", replicaAnswers},
-		{"LagsAndComesBack", replicaLags},
-		{"EndsAStatementInTheWayOfReplay", replicaConflicts},
-		{"CatchesUpWhileItIsAsked", replicaCatchesUp},
-		{"IsAskedForNothingElse", replicaIsAskedForNothingElse},
-		{"WrongAddress", replicaWrongAddress},
-		{"KilledAndBack", replicaKilled},
-		{"Promoted", replicaPromoted},
+		{"AnswersAggregatesAsFreshAsThePrimary", 0, replicaAnswers},
+		{"LagsAndComesBack", 0, replicaLags},
+		{"EndsAStatementInTheWayOfReplay", 0, replicaConflicts},
+		{"CatchesUpWhileItIsAsked", 0, replicaCatchesUp},
+		{"IsAskedForNothingElse", 0, replicaIsAskedForNothingElse},
+		{"WrongAddress", 0, replicaWrongAddress},
+		{"KilledAndBack", 0, replicaKilled},
+		{"FollowsTheNewPrimary", 0, replicaFollows},
+		{"StaysWithTheOldPrimary", 1, replicaStays},
+		{"Promoted", 1, replicaPromoted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := openPool(t, servers[0].URL).ExecContext(t.Context(), "DELETE FROM profiles; DELETE FROM changelog.outbox"); err != nil {
+			const clear = "DELETE FROM profiles; DELETE FROM changelog.outbox"
+			if _, err := openPool(t, servers[c.primary].URL).ExecContext(t.Context(), clear); err != nil {
 				t.Fatal(err)
 			}
-			c.test(t, servers[0], servers[1])
+			c.test(t, servers)
 		})
 	}
 }
 
 // What was committed a moment before is in the answer, also behind a pooler in transaction mode.
-func replicaAnswers(t *testing.T, primary, replica *devenv.Postgres) {
-	r := newReplicated(t, primary.URL, testenv.Pooler(t, replica.URL, nil))
+func replicaAnswers(t *testing.T, servers []*devenv.Postgres) {
+	r := newReplicated(t, servers[0].URL, testenv.Pooler(t, servers[1].URL, nil))
 	r.people(3)
 	r.exec("INSERT INTO posts (id, author_id, title, body, category, language) SELECT n, n, '', '', 'food', 'en' FROM generate_series(1, 3) n")
 	r.settled()
@@ -172,8 +180,8 @@ func replicaAnswers(t *testing.T, primary, replica *devenv.Postgres) {
 	}
 }
 
-func replicaLags(t *testing.T, primary, replica *devenv.Postgres) {
-	r := newReplicated(t, primary.URL, replica.URL)
+func replicaLags(t *testing.T, servers []*devenv.Postgres) {
+	r := newReplicated(t, servers[0].URL, servers[1].URL)
 	r.settled()
 	r.Store.replica.catchUp = 0
 	r.replay(false)
@@ -201,8 +209,8 @@ func (r *replicated) configure(change string) {
 }
 
 // Replay that needs what a statement reads ends the statement: the primary answers.
-func replicaConflicts(t *testing.T, primary, replica *devenv.Postgres) {
-	r := newReplicated(t, primary.URL, replica.URL)
+func replicaConflicts(t *testing.T, servers []*devenv.Postgres) {
+	r := newReplicated(t, servers[0].URL, servers[1].URL)
 	r.exec("CREATE TABLE in_the_way ()")
 	r.settled()
 	r.configure("SET max_standby_streaming_delay = 0")
@@ -251,8 +259,8 @@ func (r *replicated) settledAfter(profiles int) {
 }
 
 // The snapshot is younger than the answer that the replica has caught up: it was asked in vain before.
-func replicaCatchesUp(t *testing.T, primary, replica *devenv.Postgres) {
-	r := newReplicated(t, primary.URL, replica.URL)
+func replicaCatchesUp(t *testing.T, servers []*devenv.Postgres) {
+	r := newReplicated(t, servers[0].URL, servers[1].URL)
 	r.settled()
 	r.replay(false)
 	r.profile(1)
@@ -266,23 +274,23 @@ func replicaCatchesUp(t *testing.T, primary, replica *devenv.Postgres) {
 	}
 }
 
-func replicaKilled(t *testing.T, primary, replica *devenv.Postgres) {
-	r := newReplicated(t, primary.URL, replica.URL)
+func replicaKilled(t *testing.T, servers []*devenv.Postgres) {
+	r := newReplicated(t, servers[0].URL, servers[1].URL)
 	r.settled()
-	replica.Kill()
+	servers[1].Kill()
 	r.profile(1)
 	r.wantStatistics(1, fault)
 	r.wantStatistics(1, fault)
 	if got := r.logged.Take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "reason=fault") {
 		t.Errorf("log of a replica that was killed: got %q, want one line", got)
 	}
-	r.noError(replica.Restart(t.Context()))
+	r.noError(servers[1].Restart(t.Context()))
 	r.settledAfter(1)
 	// Nobody asks it for a while after a fault.
 	r.Store.replica.rest = time.Hour
-	replica.Kill()
+	servers[1].Kill()
 	r.wantStatistics(1, fault)
-	r.noError(replica.Restart(t.Context()))
+	r.noError(servers[1].Restart(t.Context()))
 	r.asked.take()
 	r.wantStatistics(1, fault)
 	if got := r.asked.take(); got != "" {
@@ -307,64 +315,75 @@ func TestReplica_Hangs(t *testing.T) {
 	}
 }
 
-func replicaPromoted(t *testing.T, primary, replica *devenv.Postgres) {
-	r := newReplicated(t, primary.URL, replica.URL)
-	r.settled()
-	_, err := r.behind.ExecContext(t.Context(), "SELECT pg_promote()")
-	r.noError(err)
-	_, err = r.behind.ExecContext(t.Context(), "INSERT INTO profiles (id, handle, name) SELECT n, 'x00' || n, repeat('x', 50) FROM generate_series(100, 10000) n")
+// promote makes a primary of the server that a pool leads to.
+func promote(t *testing.T, db *bun.DB) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), "SELECT pg_promote()"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// manyProfiles bring a server further than another by number.
+const manyProfiles = "INSERT INTO profiles (id, handle, name) SELECT n, 'x00' || n, repeat('x', 50) FROM generate_series(100, 10000) n"
+
+// A replica that follows the new primary is in use again, and then as fresh as that. The old primary becomes its replica too.
+func replicaFollows(t *testing.T, servers []*devenv.Postgres) {
+	before := newReplicated(t, servers[0].URL, servers[2].URL)
+	before.profile(1)
+	before.settled()
+	follow := "SET primary_conninfo = '" + servers[1].URL + "'"
+	_, err := before.foreign.ExecContext(t.Context(), "ALTER SYSTEM "+follow)
+	r := newReplicated(t, servers[1].URL, servers[2].URL)
+	r.noError(errors.Join(err, servers[0].Stop(t.Context()))) // once both have all of it
+	promote(t, r.foreign)
+	r.profile(2)
+	r.wantStatistics(2, timeline)
+	r.configure(follow)
+	r.settledAfter(2)
+	r.Store.replica.catchUp = 0
+	r.replay(false)
+	r.profile(3)
+	r.wantStatistics(3, lagging)
+	r.replay(true)
+	r.noError(errors.Join(os.WriteFile(filepath.Join(servers[0].Dir, "data", "standby.signal"), nil, 0o644), servers[0].Restart(t.Context())))
+	newReplicated(t, servers[1].URL, servers[0].URL).settledAfter(3)
+}
+
+// A replica that has stayed with the old primary is further than the new primary by number, and yet lacks what that has.
+func replicaStays(t *testing.T, servers []*devenv.Postgres) {
+	before := newReplicated(t, servers[1].URL, servers[2].URL)
+	r := newReplicated(t, servers[0].URL, servers[2].URL)
+	newReplicated(t, servers[1].URL, servers[0].URL).settledAfter(0)
+	promote(t, r.foreign)
+	before.exec(manyProfiles)
+	before.settledAfter(9901)
+	r.profile(1)
+	r.wantStatistics(1, timeline)
+}
+
+func replicaPromoted(t *testing.T, servers []*devenv.Postgres) {
+	r := newReplicated(t, servers[1].URL, servers[2].URL)
+	r.settledAfter(0)
+	promote(t, r.behind)
+	_, err := r.behind.ExecContext(t.Context(), manyProfiles)
 	r.noError(err)
 	r.profile(1)
 	r.wantStatistics(1, promoted)
 }
 
-// A replica that has stayed with the old primary is further than the new primary by number, and yet lacks what that has. One that
-// follows the new primary is in use again, and then as fresh as that.
-func TestReplica_OfTheOldPrimaryAndOfTheNew(t *testing.T) {
-	t.Parallel()
-	servers := testenv.Replicated(t, 3)
-	before := newReplicated(t, servers[0].URL, servers[2].URL)
-	before.settled()
-	r := newReplicated(t, servers[1].URL, servers[2].URL)
-	_, err := r.foreign.ExecContext(t.Context(), "SELECT pg_promote()")
-	r.noError(err)
-	before.exec("INSERT INTO profiles (id, handle, name) SELECT n, 'x00' || n, repeat('x', 50) FROM generate_series(100, 10000) n")
-	before.settledAfter(9901)
-	r.profile(1)
-	r.wantStatistics(1, timeline)
-
-	last := newReplicated(t, servers[0].URL, servers[3].URL)
-	last.settledAfter(9901)
-	last.profile(1)
-	last.settledAfter(9902)
-	before.settledAfter(9902)
-	r.noError(servers[0].Stop(t.Context())) // once both have all of it
-	r = newReplicated(t, servers[2].URL, servers[3].URL)
-	_, err = r.foreign.ExecContext(t.Context(), "SELECT pg_promote()")
-	r.noError(err)
-	r.profile(2)
-	r.wantStatistics(9903, timeline)
-	r.configure("SET primary_conninfo = '" + servers[2].URL + "'")
-	r.settledAfter(9903)
-	r.Store.replica.catchUp = 0
-	r.replay(false)
-	r.profile(3)
-	r.wantStatistics(9904, lagging)
-}
-
 // Another cluster, another database of the same one, and the primary itself.
-func replicaWrongAddress(t *testing.T, otherCluster, _ *devenv.Postgres) {
+func replicaWrongAddress(t *testing.T, servers []*devenv.Postgres) {
 	primary := testenv.Database(t)
-	for address, v := range map[string]verdict{primary: promoted, testenv.Database(t): foreign, otherCluster.URL: foreign} {
+	for address, v := range map[string]verdict{primary: promoted, testenv.Database(t): foreign, servers[0].URL: foreign} {
 		newReplicated(t, primary, address).wantStatistics(0, v)
 	}
 }
 
 // Whatever promises to be fresh, or shows a change to its author, is read from the primary. The rights of a user who may read
 // the tables are enough.
-func replicaIsAskedForNothingElse(t *testing.T, primary, replica *devenv.Postgres) {
-	reader := strings.Replace(replica.URL, "freshet:", "reader:", 1)
-	r := newReplicated(t, primary.URL, reader)
+func replicaIsAskedForNothingElse(t *testing.T, servers []*devenv.Postgres) {
+	reader := strings.Replace(servers[1].URL, "freshet:", "reader:", 1)
+	r := newReplicated(t, servers[0].URL, reader)
 	password := reader[len("postgres://reader:"):strings.Index(reader, "@")]
 	r.exec("CREATE ROLE reader LOGIN PASSWORD '" + password + "'")
 	r.exec("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
@@ -387,7 +406,7 @@ func replicaIsAskedForNothingElse(t *testing.T, primary, replica *devenv.Postgre
 		t.Errorf("statistics: got %q on the replica, want them there", got)
 	}
 	var at position
-	onPrimary := openPool(t, strings.Replace(primary.URL, "freshet:", "reader:", 1))
+	onPrimary := openPool(t, strings.Replace(servers[0].URL, "freshet:", "reader:", 1))
 	r.noError(onPrimary.QueryRowContext(ctx, askPrimary).Scan(&at.lsn, &at.timeline, &at.system, &at.database))
 	if at.timeline != 1 {
 		t.Errorf("timeline of a new primary: got %d, want 1", at.timeline)
