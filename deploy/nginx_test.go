@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // tool is a program that `make tools` installs.
@@ -46,7 +46,7 @@ func local(t *testing.T, dir, port, one, two string) string {
 	t.Helper()
 	text := read(t, "nginx.conf")
 	for old, with := range map[string]string{
-		"listen 80;": "listen 127.0.0.1:" + port + ";", "freshet-1:8080": one, "freshet-2:8080": two, "worker_processes auto;": "worker_processes 1;\ndaemon off;\nmaster_process off;",
+		"listen 80;": "listen 127.0.0.1:" + port + ";", "/dev/stderr warn;": "/dev/stderr notice;", "freshet-1:8080": one, "freshet-2:8080": two, "worker_processes auto;": "worker_processes 1;\ndaemon off;\nmaster_process off;",
 	} {
 		text = replaced(t, text, old, with)
 	}
@@ -56,13 +56,18 @@ func local(t *testing.T, dir, port, one, two string) string {
 func TestNginx_Configuration(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	wantValid(t, local(t, dir, "8080", "127.0.0.1:1", "127.0.0.1:2"), checkNginx(t, dir),
+	listener, port := listen(t)
+	defer listener.Close()
+	wantValid(t, local(t, dir, port, gone, gone), checkNginx(t, dir),
 		[2]string{"least_conn;", "least_con;"},
 		[2]string{"keepalive 64;", "keepalive many;"},
 		[2]string{"proxy_pass http://freshet;", "proxy_pass http://freshed;"},
 		[2]string{"server_tokens off;", "server_tokens off"},
 	)
 }
+
+// gone is where nothing listens: an instance that has stopped.
+const gone = "127.0.0.1:1"
 
 // What instances get, and what strangers don't.
 func TestNginx_Balances(t *testing.T) {
@@ -73,12 +78,7 @@ func TestNginx_Balances(t *testing.T) {
 		io.WriteString(w, "fresh "+r.URL.Path)
 	}))
 	defer alive.Close()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close() // an instance that has stopped
-	base := balance(t, strings.TrimPrefix(alive.URL, "http://"), gone.Addr().String())
+	base := balance(t, strings.TrimPrefix(alive.URL, "http://"), gone)
 	for range 4 {
 		req, _ := http.NewRequest("POST", base+"/graphql", strings.NewReader("{}"))
 		req.Header.Set("X-Forwarded-For", "1.2.3.4")
@@ -98,20 +98,34 @@ func TestNginx_Balances(t *testing.T) {
 	}
 }
 
-// balance runs nginx in front of two addresses.
+// balance runs nginx in front of two addresses, on a port that is free.
 func balance(t *testing.T, one, two string) (url string) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	for {
+		listener, port := listen(t)
+		listener.Close()
+		dir := t.TempDir()
+		if err := checkNginx(t, dir)(local(t, dir, port, one, two)); err != nil {
+			t.Fatal(err)
+		}
+		said, serves := startNginx(t, dir)
+		if serves {
+			return "http://127.0.0.1:" + port
+		}
+		if !strings.Contains(said, "Address already in use") { // by another process, since
+			t.Fatalf("nginx ended: %s", said)
+		}
+	}
+}
+
+// startNginx returns when nginx serves, or has ended. It serves once it says how it waits for events.
+func startNginx(t *testing.T, dir string) (said string, serves bool) {
+	t.Helper()
+	cmd := exec.Command(tool(t, "nginx"), "-e", "/dev/stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"))
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	free.Close()
-	dir := t.TempDir()
-	if err := checkNginx(t, dir)(local(t, dir, port, one, two)); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(tool(t, "nginx"), "-e", "/dev/stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,14 +133,31 @@ func balance(t *testing.T, one, two string) (url string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		if conn, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			conn.Close()
-			return "http://127.0.0.1:" + port
+	for lines := bufio.NewScanner(stderr); lines.Scan(); said += lines.Text() + "\n" {
+		if strings.Contains(lines.Text(), " event method") {
+			read := make(chan struct{})
+			go func() {
+				defer close(read)
+				io.Copy(t.Output(), stderr)
+			}()
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				<-read
+			})
+			return said, true
 		}
 	}
-	t.Fatal("nginx did not start")
-	return ""
+	return said, false
+}
+
+func listen(t *testing.T) (listener net.Listener, port string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ = net.SplitHostPort(listener.Addr().String())
+	return listener, port
 }
 
 func answer(t *testing.T, req *http.Request) (status int, body string) {
