@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"freshet/internal/playground"
+
+	"freshet/internal/testenv"
 )
 
 // update has the pictures in docs taken anew. They show times, so that no two are the same; else they are only looked for.
@@ -135,7 +137,7 @@ func picture(t *testing.T, tab *tab, name string) {
 	t.Helper()
 	path := filepath.Join(images, name)
 	if *update {
-		ctx, cancel := context.WithTimeout(tab.ctx, hangs)
+		ctx, cancel := testenv.UntilHang(tab.ctx)
 		defer cancel()
 		taken, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"freshet/internal/testenv"
 )
 
 // tab notes what the page in it should not do.
@@ -124,7 +126,7 @@ func text(args []*runtime.RemoteObject) string {
 
 func do(t *testing.T, in *tab, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(in.ctx, hangs)
+	ctx, cancel := testenv.UntilHang(in.ctx)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("drive the browser: %v", err)
@@ -133,7 +135,7 @@ func do(t *testing.T, in *tab, steps ...chromedp.Action[chromedp.Void]) {
 
 func call[P, R any](t *testing.T, in *tab, command cdp.Command[P, R], params P) R {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(in.ctx, hangs)
+	ctx, cancel := testenv.UntilHang(in.ctx)
 	defer cancel()
 	result, err := chromedp.Call(ctx, command, params)
 	if err != nil {
@@ -145,7 +147,7 @@ func call[P, R any](t *testing.T, in *tab, command cdp.Command[P, R], params P) 
 // evaluate is the value of a JavaScript expression, and of what it promises.
 func evaluate[T any](t *testing.T, in *tab, expression string) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(in.ctx, hangs)
+	ctx, cancel := testenv.UntilHang(in.ctx)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"freshet/internal/testenv"
 )
 
 // clients has the scripts that use GraphQL clients as apps do, one file a client and way of using it.
@@ -17,7 +19,7 @@ func useClients(t *testing.T, _ context.Context, at site) {
 	if _, err := os.Stat(filepath.Join(clients, "node_modules")); err != nil {
 		t.Fatal("the clients are not installed: run make test, or npm ci in e2e/clients")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), hangs)
+	ctx, cancel := testenv.UntilHang(t.Context())
 	defer cancel()
 	node := exec.CommandContext(ctx, "node", "all.mjs")
 	node.Dir = clients

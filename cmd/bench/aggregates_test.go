@@ -1,11 +1,13 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"freshet/cmd/bench/internal/rig"
+)
 
 // Each is answered over the small data, and cold reads make statements.
-func TestAggregates_ColdAndWarm(t *testing.T) {
-	t.Parallel()
-	r := openRig(t)
+func testAggregates(t *testing.T, r *rig.Rig) {
 	c := newClient()
 	defer c.close()
 	server, err := r.Start(t.Context(), "aggregates", "--memory", "-1", "--result-memory", "-1")

@@ -13,6 +13,7 @@ import (
 
 	"freshet/cmd/bench/internal/blast"
 	"freshet/cmd/bench/internal/rig"
+	"freshet/internal/opcache"
 )
 
 // client asks as phones do: with connections kept open, for compressed answers.
@@ -20,7 +21,7 @@ type client struct{ http *http.Client }
 
 func newClient() *client {
 	return &client{&http.Client{
-		Timeout:   20 * time.Second,
+		Timeout:   rig.Hang,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
 	}}
 }
@@ -160,9 +161,11 @@ func check(body []byte) error {
 	return nil
 }
 
-// awaitHits asks until a server answers from Redis: it may do so only once it follows the change log.
+// awaitHits asks until a server answers from its caches: it may do so only once it follows the change log. Which of them
+// answers is a matter of chance: while the whole response is kept, the profile alone is not looked up.
 func (c *client) awaitHits(ctx context.Context, s *rig.Server, viewer rig.Viewer) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	const pause = 10 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, rig.Hang)
 	defer cancel()
 	for {
 		body, err := c.ask(ctx, s, viewer.Token, profileOperation(viewer.ID))
@@ -170,14 +173,18 @@ func (c *client) awaitHits(ctx context.Context, s *rig.Server, viewer rig.Viewer
 			err = check(body)
 		}
 		if err != nil {
-			return fmt.Errorf("first request to %s: %w", s.Name, err)
+			return fmt.Errorf("ask %s until it answers from its caches: %w", s.Name, err)
 		}
 		counters, err := s.Counters(ctx)
 		if err != nil {
 			return err
 		}
-		if counters.Sum("freshet_cache_hits_total", "kind", "profile") > 0 {
+		const hits = "freshet_cache_hits_total"
+		if counters.Sum(hits, "kind", "profile")+counters.Sum(hits, "kind", opcache.Kind) > 0 {
 			return nil
+		}
+		if err := wait(ctx, time.Now().Add(pause)); err != nil {
+			return fmt.Errorf("%s does not answer from its caches: %w", s.Name, err)
 		}
 	}
 }

@@ -84,7 +84,7 @@ func measureCosts(ctx context.Context, s settings) (_ report, err error) {
 		return nil, err
 	}
 	defer closing(ctx, r, &err)
-	out := &costsReport{Machine: describe(ctx, r, s), Memory: costs.MeasureMemory()}
+	out := &costsReport{Machine: describe(ctx, r, s), Memory: costs.MeasureMemory(1000)}
 	if err := out.writers(ctx, r); err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (r *costsReport) writers(ctx context.Context, on *rig.Rig) (err error) {
 
 // measureHot has three servers asked for one profile, which its owner changes meanwhile.
 func measureHot(ctx context.Context, r *rig.Rig) (out hot, err error) {
-	m, err := newHerdRun(ctx, r)
+	m, err := newHerdRun(ctx, r, herdRequests)
 	if err != nil {
 		return out, err
 	}

@@ -47,7 +47,7 @@ func (r *freshnessReport) print(w io.Writer) {
 // freshnessOptions are long enough for the promised number of reads.
 func freshnessOptions(r *rig.Rig, s settings) freshness.Options {
 	o := freshness.Options{
-		Rig: r, Before: 4 * time.Second, During: 16 * time.Second, After: 10 * time.Second, Reads: 50_000, Only: s.only,
+		Rig: r, WarmUp: 3 * time.Second, Before: 4 * time.Second, During: 16 * time.Second, After: 10 * time.Second, Reads: 50_000, Only: s.only,
 		Progress: s.rig.Progress,
 	}
 	if s.short {
@@ -69,6 +69,6 @@ func measureFreshness(ctx context.Context, s settings) (_ report, err error) {
 	if out.Faults, err = freshness.Run(ctx, freshnessOptions(r, s)); err != nil {
 		return out, err
 	}
-	out.NegativeControls, err = freshness.Controls(ctx, r)
+	out.NegativeControls, err = freshness.Controls(ctx, r, 5000)
 	return out, err
 }

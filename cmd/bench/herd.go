@@ -79,7 +79,7 @@ func measureHerd(ctx context.Context, s settings) (_ report, err error) {
 		return nil, err
 	}
 	defer closing(ctx, r, &err)
-	m, err := newHerdRun(ctx, r)
+	m, err := newHerdRun(ctx, r, herdRequests)
 	if err != nil {
 		return nil, err
 	}
@@ -103,20 +103,22 @@ func measureHerd(ctx context.Context, s settings) (_ report, err error) {
 
 // herdRun is the measurement on its way.
 type herdRun struct {
-	rig     *rig.Rig
-	servers []*rig.Server
-	client  *client
-	viewers []rig.Viewer
+	rig      *rig.Rig
+	servers  []*rig.Server
+	client   *client
+	viewers  []rig.Viewer
+	requests int // of each herd
 }
 
-func newHerdRun(ctx context.Context, r *rig.Rig) (*herdRun, error) {
+// newHerdRun starts the servers, with flags of serve.
+func newHerdRun(ctx context.Context, r *rig.Rig, requests int, args ...string) (*herdRun, error) {
 	viewers, err := r.Viewers(ctx, 3)
 	if err != nil {
 		return nil, err
 	}
-	m := &herdRun{rig: r, client: newClient(), viewers: viewers[:2]}
+	m := &herdRun{rig: r, client: newClient(), viewers: viewers[:2], requests: requests}
 	for i := range herdServers {
-		server, err := r.Start(ctx, fmt.Sprintf("freshet-%d", i+1))
+		server, err := r.Start(ctx, fmt.Sprintf("freshet-%d", i+1), args...)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +132,7 @@ func newHerdRun(ctx context.Context, r *rig.Rig) (*herdRun, error) {
 
 // run sends the herd. The connections are there before, so that the requests come at once.
 func (m *herdRun) run(ctx context.Context, p prey) (herd, error) {
-	out := herd{Kind: p.kind, LoadMs: ms(p.slow), Requests: herdRequests}
+	out := herd{Kind: p.kind, LoadMs: ms(p.slow), Requests: m.requests}
 	_, err := m.all(func(s *rig.Server) error {
 		_, err := m.client.live(ctx, s)
 		return err
@@ -168,7 +170,7 @@ func (m *herdRun) run(ctx context.Context, p prey) (herd, error) {
 
 // all makes requests at once, over all servers, and waits for the answers.
 func (m *herdRun) all(ask func(*rig.Server) error) (failed int, one error) {
-	errs := make([]error, herdRequests)
+	errs := make([]error, m.requests)
 	gate := make(chan struct{})
 	var work sync.WaitGroup
 	for i := range errs {

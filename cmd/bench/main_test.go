@@ -17,12 +17,32 @@ func TestMain(m *testing.M) {
 	testenv.Main(m, "github.com/Shopify/toxiproxy/v2.(*ToxicLink).read", "github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
 }
 
-// openRig has a PostgreSQL with the small data and a Redis of its own.
-func openRig(t *testing.T) *rig.Rig { return openRigWith(t, rig.Options{}) }
+// TestMeasurements has each measurement prove that it works, in a short form. They share one rig, one after the other: the
+// program is built and the database seeded once.
+func TestMeasurements(t *testing.T) {
+	r := openRig(t, rig.Options{Steered: true})
+	for name, test := range map[string]func(*testing.T, *rig.Rig){
+		"aggregates": testAggregates,
+		"clock":      testClock,
+		"controls":   testControls,
+		"costs":      testCosts,
+		"freshness":  testFreshness,
+		"herd":       testHerd,
+		"outage":     testOutage,
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(t, r)
+			if err := r.StopServers(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
 
-func openRigWith(t *testing.T, o rig.Options) *rig.Rig {
+// openRig has a PostgreSQL with the small data and a Redis of its own. No request to its servers runs out of time.
+func openRig(t *testing.T, o rig.Options) *rig.Rig {
 	t.Helper()
-	o.Dir, o.Size = testenv.DataDir(t), seed.Small
+	o.Dir, o.Size, o.Args = testenv.DataDir(t), seed.Small, []string{"--request-timeout", rig.Hang.String()}
 	r, err := rig.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -125,7 +125,7 @@ type outageRun struct {
 	feed     operation
 	config   operation
 	profiles []operation // by viewer
-	asked    int64       // profiles that awaitUse has asked for
+	asked    int64       // profiles that other has named
 }
 
 func newOutageRun(ctx context.Context, r *rig.Rig, plan outagePlan) (*outageRun, error) {
@@ -168,6 +168,13 @@ func (m *outageRun) run(ctx context.Context, f fault) (outage, error) {
 	whole := p.before + p.without + p.after
 	if n, err := load.Run(ctx, m.traffic(float64(p.rate)/2, p.warmup)).Failed(); n > 0 {
 		return outage{}, fmt.Errorf("%d requests failed before anything was done to Redis, as in: %w", n, err)
+	}
+	used, err := m.hits(ctx)
+	if err == nil {
+		_, err = m.awaitUse(ctx, used)
+	}
+	if err != nil {
+		return outage{}, err
 	}
 	timeline := make(chan outage, 1)
 	failed := make(chan error, 1)
@@ -215,7 +222,8 @@ func (m *outageRun) timeline(ctx context.Context, f fault, start time.Time) (out
 	return out, err
 }
 
-// watch counts hits until a moment. Those of replies that had already come are none: it begins a little later.
+// watch counts hits until a moment. Those of replies that had already come are none: it begins a little later. It also asks
+// for some profiles itself: on a busy machine the traffic may be late.
 func (m *outageRun) watch(ctx context.Context, end time.Time) (float64, error) {
 	if err := wait(ctx, time.Now().Add(m.plan.without/5)); err != nil {
 		return 0, err
@@ -224,11 +232,26 @@ func (m *outageRun) watch(ctx context.Context, end time.Time) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	for range 10 {
+		body, err := m.client.ask(ctx, m.server, m.viewers[0].Token, profileOperation(m.other()))
+		if err == nil {
+			err = check(body)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("while Redis is away: %w", err)
+		}
+	}
 	if err := wait(ctx, end); err != nil {
 		return 0, err
 	}
 	after, err := m.hits(ctx)
 	return after - before, err
+}
+
+// other is a profile that the traffic does not ask for, and another one with each call.
+func (m *outageRun) other() int64 {
+	m.asked++
+	return 100 + m.asked%800
 }
 
 // awaitUse returns how many milliseconds it took until there were more hits than before; 0 if there never were. What the
@@ -237,9 +260,8 @@ func (m *outageRun) watch(ctx context.Context, end time.Time) (float64, error) {
 func (m *outageRun) awaitUse(ctx context.Context, before float64) (float64, error) {
 	const pause = 20 * time.Millisecond
 	start := time.Now()
-	for time.Since(start) < m.plan.after {
-		m.asked++
-		id := 100 + m.asked
+	for time.Since(start) < rig.Hang {
+		id := m.other()
 		for _, op := range []operation{profileOperation(id), nameOperation(id)} {
 			if _, err := m.client.ask(ctx, m.server, m.viewers[0].Token, op); err != nil {
 				return 0, err

@@ -22,6 +22,7 @@ const (
 	instances = 3
 	service   = "costs" // so that no message of these instances reaches others
 	rows      = 10_000  // of each table that is updated
+	hang      = 5 * time.Minute
 )
 
 // Bed is a pair of equal tables in a migrated database, one of which the change log watches, and instances to follow the
@@ -91,7 +92,7 @@ func (b *Bed) follow(ctx context.Context) error {
 }
 
 func (b *Bed) granted(ctx context.Context) error {
-	limit := time.After(time.Minute)
+	limit := time.After(hang)
 	for {
 		all := true
 		for _, log := range b.logs {
@@ -104,7 +105,7 @@ func (b *Bed) granted(ctx context.Context) error {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-limit:
-			return errors.New("the instances had no grants for a minute")
+			return fmt.Errorf("the instances had no grants for %s", hang)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

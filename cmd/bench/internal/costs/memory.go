@@ -16,23 +16,24 @@ type Memory struct {
 	CheckForty float64 `json:"check40Ns"`
 }
 
-// MeasureMemory applies a million entries, and checks entries while they are there.
-func MeasureMemory() Memory {
-	const entries, batch = 1_000_000, 1000
+// MeasureMemory applies thousands of entries, of which there are a million for a measurement, and checks entries as many times
+// while they are there.
+func MeasureMemory(thousands int) Memory {
+	const batch = 1000
 	before := heap()
 	log := cache.NewLog(nil)
 	log.Reset(cache.Position{Epoch: 1})
 	names := make([]string, batch)
-	for n := 0; n < entries; n += batch {
+	for n := 0; n < thousands*batch; n += batch {
 		for i := range names {
 			names[i] = fmt.Sprint("post:", n+i)
 		}
 		log.Apply(log.Position(), names)
 	}
 	clear(names)
-	out := Memory{PerMillion: heap() - before}
+	out := Memory{PerMillion: (heap() - before) * 1000 / int64(thousands)}
 	log.Grant(log.Position(), math.MaxInt64)
-	out.CheckOne, out.CheckForty = check(log, 1), check(log, 40)
+	out.CheckOne, out.CheckForty = check(log, 1, thousands*batch), check(log, 40, thousands*batch)
 	return out
 }
 
@@ -43,9 +44,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// check is the time for one check of an entry with so many tags, in nanoseconds.
-func check(log *cache.Log, tags int) float64 {
-	const times = 1_000_000
+// check is the time for one of many checks of an entry with so many tags, in nanoseconds.
+func check(log *cache.Log, tags, times int) float64 {
 	names := make([]string, tags)
 	for i := range names {
 		names[i] = fmt.Sprint("posts:", i)
@@ -57,5 +57,5 @@ func check(log *cache.Log, tags int) float64 {
 			panic("costs: not fresh: " + why) // the log is this function's alone
 		}
 	}
-	return float64(time.Since(start).Nanoseconds()) / times
+	return float64(time.Since(start).Nanoseconds()) / float64(times)
 }

@@ -95,12 +95,14 @@ func (b *Bed) updates(ctx context.Context, table string, turn time.Duration) (ra
 	start := time.Now()
 	for w := range writers {
 		work.Go(func() {
-			for n := w; time.Since(start) < turn; n += writers {
+			for n := w; ; n += writers { // each makes one at least
 				if err := b.update(ctx, table, n); err != nil {
 					errs <- err
 					return
 				}
-				done.Add(1)
+				if done.Add(1); time.Since(start) > turn {
+					return
+				}
 			}
 		})
 	}
@@ -145,13 +147,13 @@ func (b *Bed) Backlog(ctx context.Context, n int) (rate float64, perMillion int6
 }
 
 func applied(ctx context.Context, node *changelog.Node, at uint64) error {
-	limit := time.Now().Add(2 * time.Minute)
+	limit := time.Now().Add(hang)
 	for node.Stats().Position.At < at {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if time.Now().After(limit) {
-			return fmt.Errorf("an instance is at %d of %d after 2 minutes", node.Stats().Position.At, at)
+			return fmt.Errorf("an instance is at %d of %d after %s", node.Stats().Position.At, at, hang)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"freshet/cmd/bench/internal/freshness/history"
+	"freshet/cmd/bench/internal/rig"
 )
 
 // A mutation's wait is promised from its COMMIT on, and while its instance can reach PostgreSQL: without, nothing can be
@@ -32,7 +33,7 @@ func (b *bed) noteCommits(ctx context.Context) error {
 // waited is how long an answered change took from its COMMIT, without the time that i could not reach PostgreSQL in. It
 // takes the whole time of the request where it can't find out.
 func (l *load) waited(ctx context.Context, i *instance, c *change, begin, end time.Duration) time.Duration {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), rig.Hang)
 	defer cancel()
 	var at time.Time
 	err := l.db.QueryRow(bounded, "SELECT pg_xact_commit_timestamp(xmin) FROM "+c.row, c.id...).Scan(&at)

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -71,7 +70,10 @@ func openBed(ctx context.Context, r *rig.Rig) (_ *bed, err error) {
 			return nil, err
 		}
 	}
-	return b, nil
+	return b, until(ctx, "one of the instances is sequencer", func() (bool, error) {
+		_, err := b.sequencer(ctx)
+		return err == nil, err
+	})
 }
 
 func (b *bed) openPair(ctx context.Context) (err error) {
@@ -214,7 +216,7 @@ func replicate(ctx context.Context, c *redis.Client, of *devenv.Redis) error {
 	if err := c.ReplicaOf(ctx, host, port).Err(); err != nil {
 		return fmt.Errorf("make a replica: %w", err)
 	}
-	return until(ctx, 10*time.Second, "the replica is in step", func() (bool, error) {
+	return until(ctx, "the replica is in step", func() (bool, error) {
 		role, err := c.Do(ctx, "ROLE").Slice()
 		return err == nil && len(role) > 3 && role[0] == "slave" && role[3] == "connected", err
 	})

@@ -13,52 +13,59 @@ import (
 
 	"freshet/cmd/bench/internal/freshness/history"
 	"freshet/cmd/bench/internal/freshness/naive"
+	"freshet/cmd/bench/internal/proxy"
 	"freshet/cmd/bench/internal/rig"
 	"freshet/internal/devenv"
 )
 
 // Controls runs caches that are known to be stale under the checker, which must notice each. No instance of Freshet may
-// run over the database meanwhile.
-func Controls(ctx context.Context, r *rig.Rig) ([]Control, error) {
-	rows := naive.Rows{DB: r.DB}
+// run over the database meanwhile. Each goes on until there were so many reads, and a stale one among them.
+func Controls(ctx context.Context, r *rig.Rig, reads int) ([]Control, error) {
+	all := &controls{r, naive.Rows{DB: r.DB}, reads}
 	var found []Control
 	for _, c := range []struct {
 		name  string
 		fails part
-		run   func(context.Context, *rig.Rig, naive.Rows) (Control, error)
+		run   func(context.Context) (Control, error)
 	}{
-		{"plain SET/DEL", contents, setDel},
-		{"tag sets under memory pressure", server, tagSets},
-		{"the usual singleflight", elsewhere, singleflight},
-		{"no waiting for acknowledgements", contents, hasty},
-		{"deletes lost in a failover", servers, forgiving},
+		{"plain SET/DEL", contents, all.setDel},
+		{"tag sets under memory pressure", server, all.tagSets},
+		{"the usual singleflight", elsewhere, all.singleflight},
+		{"no waiting for acknowledgements", contents, all.hasty},
+		{"deletes lost on the way", server, all.cutOff},
+		{"deletes lost in a failover", servers, all.failedOver},
 	} {
 		if !c.fails.under(r.Form) {
 			continue
 		}
-		one, err := c.run(ctx, r, rows)
+		one, err := c.run(ctx)
 		if err != nil {
 			return found, fmt.Errorf("negative control %s: %w", c.name, err)
 		}
 		one.Name = c.name
-		if found = append(found, one); one.Stale == 0 {
-			return found, fmt.Errorf("negative control %s: the checker saw nothing in %d reads", c.name, one.Reads)
-		}
+		found = append(found, one)
 	}
 	return found, nil
 }
 
-func setDel(ctx context.Context, r *rig.Rig, rows naive.Rows) (Control, error) {
-	return control(ctx, rows, &naive.SetDel{Rows: rows, Redis: r.Redis}, nil)
+// controls are what all of them need.
+type controls struct {
+	rig   *rig.Rig
+	rows  naive.Rows
+	reads int // at least
 }
 
-func singleflight(ctx context.Context, _ *rig.Rig, rows naive.Rows) (Control, error) {
-	return control(ctx, rows, &naive.Singleflight{Rows: rows}, nil)
+func (a *controls) setDel(ctx context.Context) (Control, error) {
+	return a.control(ctx, &naive.SetDel{Rows: a.rows, Redis: a.rig.Redis}, nil)
 }
 
-func tagSets(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err error) {
+func (a *controls) singleflight(ctx context.Context) (Control, error) {
+	return a.control(ctx, &naive.Singleflight{Rows: a.rows}, nil)
+}
+
+func (a *controls) tagSets(ctx context.Context) (_ Control, err error) {
 	small, err := devenv.StartRedis(ctx, devenv.RedisOptions{
-		Dir: filepath.Join(r.Env.Dir, "small"), Settings: map[string]string{"maxmemory": "3mb", "maxmemory-samples": "10"},
+		Dir: filepath.Join(a.rig.Env.Dir, "small"), Settings: map[string]string{"maxmemory": "3mb", "maxmemory-samples": "10"},
 	})
 	if err != nil {
 		return Control{}, err
@@ -66,34 +73,61 @@ func tagSets(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err e
 	defer func() { err = errors.Join(err, small.Stop(context.WithoutCancel(ctx))) }()
 	client := redis.NewClient(&redis.Options{Addr: small.Addr, Password: small.Password})
 	defer client.Close()
-	c := &naive.TagSets{Rows: rows, Redis: client}
+	c := &naive.TagSets{Rows: a.rows, Redis: client}
 	n := 0
-	return control(ctx, rows, c, func(ctx context.Context) error {
+	return a.control(ctx, c, func(ctx context.Context) error {
 		n++
 		return c.Press(ctx, n)
 	})
 }
 
-func hasty(ctx context.Context, r *rig.Rig, rows naive.Rows) (_ Control, err error) {
-	h, err := naive.NewHasty(ctx, rows, r.Env.Postgres.URL, r.Redis, instances)
+func (a *controls) hasty(ctx context.Context) (_ Control, err error) {
+	h, err := naive.NewHasty(ctx, a.rows, a.rig.Env.Postgres.URL, a.rig.Redis, instances)
 	if err != nil {
 		return Control{}, err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	if err := until(ctx, 10*time.Second, "all may answer", func() (bool, error) { return h.Ready(), nil }); err != nil {
+	if err := until(ctx, "all may answer", func() (bool, error) { return h.Ready(), nil }); err != nil {
 		return Control{}, err
 	}
-	return control(ctx, rows, h, nil)
+	return a.control(ctx, h, nil)
 }
 
-// forgiving loses the primary that has its entries, writes before a replica takes over, and reads on. Rows that are written
+// cutOff fills entries, writes while Redis is out of reach, and reads on.
+func (a *controls) cutOff(ctx context.Context) (out Control, err error) {
+	p, err := proxy.Open(a.rig.Env.Redis.Addr)
+	if err != nil {
+		return out, err
+	}
+	defer p.Close()
+	client := redis.NewClient(&redis.Options{Addr: p.Addr(), Password: a.rig.Env.Redis.Password, MaxRetries: -1})
+	defer client.Close()
+	t, err := a.begin(ctx, &naive.Forgiving{Rows: a.rows, Redis: client})
+	if err != nil {
+		return out, err
+	}
+	for _, id := range t.ids {
+		t.write(ctx, id) // deletes what another control has left
+		t.read(ctx, 0, id)
+	}
+	p.Cut()
+	for _, id := range t.ids {
+		t.write(ctx, id)
+	}
+	if err := p.Mend(); err != nil {
+		return out, err
+	}
+	return out, t.run(ctx, nil, &out)
+}
+
+// failedOver loses the primary that has the entries, writes before a replica takes over, and reads on. Rows that are written
 // all the time have no entry for half of it: the primary would be killed at such a moment often enough, and nothing left to
 // be stale. So nothing is written while it dies, as is usual of a row that is cached.
-func forgiving(ctx context.Context, r *rig.Rig, rows naive.Rows) (out Control, err error) {
-	g := openGroup(r.Group)
+func (a *controls) failedOver(ctx context.Context) (out Control, err error) {
+	g := openGroup(a.rig.Group)
 	defer g.close()
-	c := &naive.Forgiving{Rows: rows, Redis: r.Redis}
-	t, err := begin(ctx, rows, c)
+	c := &naive.Forgiving{Rows: a.rows, Redis: a.rig.Redis}
+	t, err := a.begin(ctx, c)
 	if err != nil {
 		return out, err
 	}
@@ -120,7 +154,7 @@ func forgiving(ctx context.Context, r *rig.Rig, rows naive.Rows) (out Control, e
 	for _, id := range t.ids {
 		t.write(ctx, id)
 	}
-	if err := t.run(ctx, promotion, nil, &out); err != nil {
+	if err := t.run(ctx, nil, &out); err != nil {
 		return out, err
 	}
 	now, err := g.await(ctx, slot, old)
@@ -130,10 +164,8 @@ func forgiving(ctx context.Context, r *rig.Rig, rows naive.Rows) (out Control, e
 const (
 	controlKeys    = 2
 	controlReaders = 4 // of an instance
-	controlReads   = 5000
 	controlWrite   = 4 * time.Millisecond
 	controlRead    = time.Millisecond
-	controlLimit   = 20 * time.Second
 )
 
 // trial is a control on its way.
@@ -142,6 +174,7 @@ type trial struct {
 	keys    map[int64]*history.Key
 	ids     []int64
 	clock   func() time.Duration
+	least   int  // reads
 	writing bool // is changed between stretches only
 
 	writes atomic.Int64
@@ -149,27 +182,29 @@ type trial struct {
 	err    error
 }
 
-// control writes and reads a few rows until there were enough reads, and a stale one among them, or time is up. Beside
-// is called every few milliseconds.
-func control(ctx context.Context, rows naive.Rows, c naive.Cache, beside func(context.Context) error) (out Control, err error) {
-	t, err := begin(ctx, rows, c)
+// control writes and reads a few rows. Beside is called every few milliseconds.
+func (a *controls) control(ctx context.Context, c naive.Cache, beside func(context.Context) error) (out Control, err error) {
+	t, err := a.begin(ctx, c)
 	if err != nil {
 		return out, err
 	}
 	t.writing = true
-	err = t.run(ctx, controlLimit, beside, &out)
+	err = t.run(ctx, beside, &out)
 	return out, err
 }
 
-func begin(ctx context.Context, rows naive.Rows, c naive.Cache) (*trial, error) {
+func (a *controls) begin(ctx context.Context, c naive.Cache) (*trial, error) {
 	start := time.Now()
-	t := &trial{cache: c, keys: map[int64]*history.Key{}, clock: func() time.Duration { return time.Since(start) }}
-	return t, t.prepare(ctx, rows)
+	t := &trial{cache: c, keys: map[int64]*history.Key{}, clock: func() time.Duration { return time.Since(start) }, least: a.reads}
+	return t, t.prepare(ctx, a.rows)
 }
 
-// run adds to what was found so far.
-func (t *trial) run(ctx context.Context, limit time.Duration, beside func(context.Context) error, out *Control) error {
-	for end := t.clock() + limit; t.clock() < end && (out.Stale == 0 || out.Reads < controlReads); {
+// run adds to what was found so far, until there were enough reads, and a stale one among them.
+func (t *trial) run(ctx context.Context, beside func(context.Context) error, out *Control) error {
+	for end := t.clock() + rig.Hang; out.Stale == 0 || out.Reads < t.least; {
+		if t.clock() > end {
+			return fmt.Errorf("the checker saw %d stale reads of %d", out.Stale, out.Reads)
+		}
 		if err := t.stretch(ctx, beside, out); err != nil {
 			return err
 		}
@@ -195,9 +230,10 @@ func (t *trial) prepare(ctx context.Context, rows naive.Rows) error {
 	return names.Err()
 }
 
-// stretch is a second of load. Nothing is under way when it returns.
+// stretch is a moment of load. Nothing is under way when it returns.
 func (t *trial) stretch(ctx context.Context, beside func(context.Context) error, out *Control) error {
-	working, stop := context.WithTimeout(ctx, time.Second)
+	const moment = 250 * time.Millisecond
+	working, stop := context.WithTimeout(ctx, moment)
 	defer stop()
 	var work sync.WaitGroup
 	for _, id := range t.ids {

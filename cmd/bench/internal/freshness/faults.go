@@ -135,18 +135,40 @@ func (r *run) during(ctx context.Context, pause time.Duration, do func() error) 
 	return nil
 }
 
+// changes waits for d, and until the change log has gone on from a position. It returns how far.
+func (r *run) changes(ctx context.Context, d time.Duration, from int64) (positions int64, err error) {
+	err = lasting(ctx, d, "something is changed", func() (bool, error) {
+		_, _, now, err := r.bed.head(ctx)
+		positions = now - from
+		return err == nil && positions > 0, err
+	})
+	return positions, err
+}
+
+// filled waits until Redis holds something, and returns how many keys.
+func (r *run) filled(ctx context.Context) (keys int64, err error) {
+	err = until(ctx, "Redis holds something", func() (bool, error) {
+		keys = 0
+		err := redisconn.Masters(ctx, r.Rig.Redis, func(ctx context.Context, c *redis.Client) error {
+			keys += c.DBSize(ctx).Val()
+			return nil
+		})
+		return keys > 0, err
+	})
+	return keys, err
+}
+
 // none shows that there was something to be made stale.
 func none(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	_, _, before, err := r.bed.head(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sleep(ctx, r.During)
-	_, _, after, err := r.bed.head(ctx)
+	positions, err := r.changes(ctx, r.During, before)
 	if err != nil {
 		return nil, err
 	}
-	return proven(map[string]any{"positions": after - before}, "positions")
+	return proven(map[string]any{"positions": positions}, "positions")
 }
 
 // eviction removes keys at random, whatever they are: entries and locks alike.
@@ -187,11 +209,12 @@ func evict(ctx context.Context, c *redis.Client) (evicted int64, err error) {
 func flushAll(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	flushes, keys := 0, int64(0)
 	err := r.during(ctx, time.Second, func() error {
-		flushes++
-		return redisconn.Masters(ctx, r.Rig.Redis, func(ctx context.Context, c *redis.Client) error {
-			keys += c.DBSize(ctx).Val()
-			return c.FlushAll(ctx).Err()
-		})
+		held, err := r.filled(ctx)
+		if err != nil {
+			return err
+		}
+		flushes, keys = flushes+1, keys+held
+		return redisconn.Masters(ctx, r.Rig.Redis, func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() })
 	})
 	if err != nil {
 		return nil, err
@@ -229,18 +252,20 @@ func redisStopped(ctx context.Context, r *run, _ *load) (map[string]any, error) 
 func redisKilled(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 	keys, positions := int64(0), int64(0)
 	for range 2 {
-		keys += r.bed.direct.DBSize(ctx).Val()
+		held, err := r.filled(ctx)
+		if err != nil {
+			return nil, err
+		}
 		_, _, before, err := r.bed.head(ctx)
 		if err != nil {
 			return nil, err
 		}
 		r.bed.primary.Kill()
-		sleep(ctx, r.During/4)
-		_, _, after, err := r.bed.head(ctx)
+		changes, err := r.changes(ctx, r.During/4, before)
 		if err != nil {
 			return nil, err
 		}
-		positions += after - before
+		keys, positions = keys+held, positions+changes
 		if err := r.bed.primary.Restart(ctx); err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package freshness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -141,7 +140,7 @@ func backlog(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 			return err
 		}
 		begin := r.clock()
-		err = until(ctx, 30*time.Second, "the outbox is worked off", func() (bool, error) {
+		err = until(ctx, "the outbox is worked off", func() (bool, error) {
 			_, _, now, err := r.bed.head(ctx)
 			return now >= before+events, err
 		})
@@ -174,7 +173,7 @@ func postgresRestarted(ctx context.Context, r *run, _ *load) (map[string]any, er
 		}
 		down = max(down, r.clock()-begin)
 		var after time.Time
-		err = until(ctx, 5*time.Second, "PostgreSQL is back", func() (_ bool, err error) {
+		err = until(ctx, "PostgreSQL is back", func() (_ bool, err error) {
 			after, err = r.started(ctx)
 			return err == nil, err
 		})
@@ -201,20 +200,23 @@ func (r *run) started(ctx context.Context) (at time.Time, err error) {
 // multiRow changes two rows of one entry in one transaction, again and again, with a pause between.
 func multiRow(ctx context.Context, r *run, l *load) (map[string]any, error) {
 	const pause = 15 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, r.During)
-	defer cancel()
 	l.slow.Store(int64(pause))
 	before, readBefore := l.pair.key.Invoked(), l.pages.Load()
+	reading, stop := context.WithCancel(ctx)
 	for _, i := range r.bed.instances {
-		l.every(ctx, 15*time.Millisecond, func() { l.read(ctx, i, pairReading(l.pair)) })
+		l.every(reading, 15*time.Millisecond, func() { l.read(ctx, i, pairReading(l.pair)) })
 	}
-	<-ctx.Done()
+	evidence := map[string]any{}
+	err := lasting(ctx, r.During, "the page is changed and read", func() (bool, error) {
+		transactions, pages := l.pair.key.Invoked()-before, l.pages.Load()-readBefore
+		evidence["transactions"], evidence["pagesRead"] = transactions, pages
+		return transactions > 0 && pages > 0, nil
+	})
+	stop()
 	l.slow.Store(0)
-	evidence := map[string]any{
-		"transactions": l.pair.key.Invoked() - before, "torn": l.pair.torn.Load(), "pagesRead": l.pages.Load() - readBefore,
+	if err != nil {
+		return nil, err
 	}
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return nil, ctx.Err()
-	}
+	evidence["torn"] = l.pair.torn.Load()
 	return proven(evidence, "transactions", "pagesRead")
 }

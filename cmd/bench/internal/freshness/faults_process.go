@@ -124,7 +124,7 @@ func (r *run) killAfter(ctx context.Context, l *load, a *actor, i *instance) (an
 // tookOver waits for another term than the given one.
 func (r *run) tookOver(ctx context.Context, term int64) (took time.Duration, err error) {
 	begin := r.clock()
-	err = until(ctx, 10*time.Second, "another instance is sequencer", func() (bool, error) {
+	err = until(ctx, "another instance is sequencer", func() (bool, error) {
 		now, _, _, err := r.bed.head(ctx)
 		return err == nil && now > term, err
 	})
@@ -173,7 +173,7 @@ func sequencerZombie(ctx context.Context, r *run, _ *load) (map[string]any, erro
 		resume()
 		longest = max(longest, took)
 		zombies++
-		err = errors.Join(err, until(ctx, 3*time.Second, "the old sequencer knows", func() (bool, error) {
+		err = errors.Join(err, until(ctx, "the old sequencer knows", func() (bool, error) {
 			return strings.Contains(s.Said(), "not sequencer"), nil
 		}))
 		if err == nil {

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"freshet/cmd/bench/internal/rig"
 	"freshet/internal/devenv"
 )
-
-// promotion is how long a replica may take to be in its primary's place. Sentinel does not try again before 6 s have passed.
-const promotion = 30 * time.Second
 
 // primaryKilled takes a primary away until another has its place, and brings it back empty, taking itself for a primary.
 func primaryKilled(ctx context.Context, r *run, _ *load) (map[string]any, error) {
@@ -47,7 +45,7 @@ func primaryPaused(ctx context.Context, r *run, _ *load) (map[string]any, error)
 
 // pause stops a server. Wake lets it go on, and returns what it took itself for at that moment.
 func (g *group) pause(ctx context.Context, old *devenv.Redis) (wake func() (role, error), err error) {
-	c := connect(old, g.Password, 2*promotion)
+	c := connect(old, g.Password, rig.Hang)
 	if err := c.Ping(ctx).Err(); err != nil {
 		c.Close()
 		return nil, err

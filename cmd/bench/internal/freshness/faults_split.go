@@ -35,7 +35,7 @@ func failover(ctx context.Context, r *run, _ *load) (map[string]any, error) {
 		}
 		sleep(ctx, unseen)
 		n := 0
-		err = until(ctx, 5*time.Second, "something was written that is lost", func() (_ bool, err error) {
+		err = until(ctx, "something was written that is lost", func() (_ bool, err error) {
 			n, err = differences(ctx, r.bed.direct, r.bed.spare)
 			return n > 0, err
 		})

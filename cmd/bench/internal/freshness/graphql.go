@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"freshet/cmd/bench/internal/rig"
 )
 
 // request is a GraphQL request.
@@ -118,13 +120,10 @@ type client struct {
 
 func newClient() *client {
 	return &client{http.Client{
-		Timeout:   patience,
+		Timeout:   rig.Hang,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true},
 	}}
 }
-
-// patience is more than any fault takes.
-const patience = 6 * time.Second
 
 // errNotSent is a failure of a request that reached nobody.
 var errNotSent = errors.New("not sent")

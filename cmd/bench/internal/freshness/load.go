@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"freshet/cmd/bench/internal/freshness/history"
+	"freshet/cmd/bench/internal/rig"
 )
 
 // Periods of the load's goroutines. They leave a good part of two cores free: a busy machine would be measured otherwise.
@@ -267,7 +268,7 @@ func (l *load) commit(ctx context.Context, c foreignChange) {
 	l.writes.Add(1)
 	c.key.Invoke(c.version)
 	begin := l.clock()
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), rig.Hang)
 	defer cancel()
 	err := pgx.BeginFunc(bounded, l.db, func(tx pgx.Tx) error { return c.do(bounded, tx) })
 	end := l.clock()

@@ -82,7 +82,7 @@ func (g *group) primary(ctx context.Context, slot int, except *devenv.Redis) (*d
 
 // await waits until a slot has a primary, and another than old, which is not asked.
 func (g *group) await(ctx context.Context, slot int, old *devenv.Redis) (now *devenv.Redis, err error) {
-	err = until(ctx, promotion, "all agree on the primary", func() (_ bool, err error) {
+	err = until(ctx, "all agree on the primary", func() (_ bool, err error) {
 		now, err = g.primary(ctx, slot, old)
 		return err == nil && now != old, err
 	})
@@ -151,7 +151,7 @@ func roleOf(reply []any, err error) (role, error) {
 
 // copied waits until each replica of a primary has a key. All servers of a cluster answer KEYS of what they have themselves.
 func (g *group) copied(ctx context.Context, primary *devenv.Redis, key string) error {
-	return until(ctx, 10*time.Second, "each replica has "+key, func() (bool, error) {
+	return until(ctx, "each replica has "+key, func() (bool, error) {
 		replicas := 0
 		for _, server := range g.Nodes {
 			one, err := g.role(ctx, server)
@@ -173,7 +173,7 @@ func (g *group) copied(ctx context.Context, primary *devenv.Redis, key string) e
 
 // rejoined waits until a server that was primary follows the one in its place.
 func (g *group) rejoined(ctx context.Context, old, now *devenv.Redis) error {
-	return until(ctx, 60*time.Second, "the old primary is a replica of the new", func() (bool, error) {
+	return until(ctx, "the old primary is a replica of the new", func() (bool, error) {
 		one, err := g.role(ctx, old)
 		return one.of == now.Addr && one.inStep, err
 	})

@@ -46,6 +46,9 @@ type Fault struct {
 	examples    []string
 }
 
+// OfRedis tells whether nothing but Redis was harmed: then no request may fail.
+func (f *Fault) OfRedis() bool { return f.ofRedis }
+
 // Spread is a distribution in milliseconds.
 type Spread struct {
 	P50 float64 `json:"p50"`

@@ -16,7 +16,10 @@ import (
 // Options say how much to do. Rig has no default.
 type Options struct {
 	Rig *rig.Rig
-	// Before, During and After are the parts of each fault's time. After goes on until Reads are made.
+	// WarmUp is the time for caches and connections to fill, so that the first fault is not measured beside an ordinary start.
+	WarmUp time.Duration
+	// Before, During and After are the parts of each fault's time. During goes on until the fault has shown, and After until
+	// Reads are made.
 	Before, During, After time.Duration
 	// Reads is the fewest for each fault.
 	Reads int64
@@ -81,10 +84,10 @@ func Run(ctx context.Context, o Options) (_ []Fault, err error) {
 	return found, nil
 }
 
-// warmUp lets caches and connections fill, so that the first fault is not measured beside an ordinary start.
+// warmUp is the load without a fault.
 func (r *run) warmUp(ctx context.Context) {
 	l := &load{world: r.world, bed: r.bed, client: r.client, clock: r.clock}
-	working, stop := context.WithTimeout(ctx, 3*time.Second)
+	working, stop := context.WithTimeout(ctx, r.WarmUp)
 	defer stop()
 	l.run(working)
 	<-working.Done()
@@ -110,7 +113,7 @@ func (r *run) fault(ctx context.Context, f fault) (out Fault, err error) {
 		return out, err
 	}
 	for until := mended + r.After; ctx.Err() == nil; {
-		if now := r.clock(); now > until && l.reads.Load() >= r.Reads || now > until+60*time.Second {
+		if now := r.clock(); now > until && l.reads.Load() >= r.Reads || now > until+rig.Hang {
 			break
 		}
 		sleep(ctx, 100*time.Millisecond)

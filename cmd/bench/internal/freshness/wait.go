@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"freshet/cmd/bench/internal/rig"
 )
 
 // sleep reports whether ctx still goes on after d.
@@ -19,19 +21,26 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// until looks every few milliseconds whether something has come about. An error of a look is told only if time runs out.
-func until(ctx context.Context, limit time.Duration, what string, look func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// until asks every few milliseconds whether something has come about. It returns an error of done only if that was the last
+// answer before a hang.
+func until(ctx context.Context, what string, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, rig.Hang)
 	defer cancel()
 	for {
-		done, err := look()
+		done, err := done()
 		if done {
 			return nil
 		}
 		if !sleep(ctx, 5*time.Millisecond) {
-			return fmt.Errorf("waited %s in vain until %s: last error: %v", limit, what, err)
+			return fmt.Errorf("waited %s in vain until %s: last error: %v", rig.Hang, what, err)
 		}
 	}
+}
+
+// lasting waits for d, and for as long after that as the evidence of a fault takes to show.
+func lasting(ctx context.Context, d time.Duration, what string, shown func() (bool, error)) error {
+	sleep(ctx, d)
+	return until(ctx, what, shown)
 }
 
 // every calls do once in a period until ctx ends. It does not make up for what it misses.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
@@ -18,6 +19,9 @@ import (
 	"freshet/internal/devenv"
 	"freshet/internal/seed"
 )
+
+// Hang is how long this program waits for what comes on a machine of any speed, or never. It judges no speed.
+const Hang = 5 * time.Minute
 
 // Options says where a Rig keeps its data, and how much of it there is.
 type Options struct {
@@ -32,6 +36,8 @@ type Options struct {
 	Profiled bool
 	// Steered builds a program that Server.StepClock works on.
 	Steered bool
+	// Args are flags of serve for every instance.
+	Args []string
 }
 
 // Rig is a seeded PostgreSQL and an empty Redis, with the program built. It lives until Close.
@@ -48,6 +54,7 @@ type Rig struct {
 
 	redisURL string
 	program  string
+	args     []string
 	progress io.Writer
 	servers  []*Server
 }
@@ -58,7 +65,7 @@ func Open(ctx context.Context, o Options) (_ *Rig, err error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	r := &Rig{progress: o.Progress, Form: cmp.Or(o.Form, Single)}
+	r := &Rig{args: o.Args, progress: o.Progress, Form: cmp.Or(o.Form, Single)}
 	if r.Env, err = devenv.Open(ctx, devenv.Options{Dir: o.Dir}); err != nil {
 		return nil, err
 	}
@@ -100,12 +107,19 @@ func (r *Rig) fill(ctx context.Context, size seed.Size) error {
 	return r.countStatements(ctx)
 }
 
-// Close stops the instances, then Redis and PostgreSQL.
-func (r *Rig) Close(ctx context.Context) error {
+// StopServers stops the instances that were started so far.
+func (r *Rig) StopServers() error {
 	var errs []error
 	for _, s := range r.servers {
 		errs = append(errs, s.Stop())
 	}
+	r.servers = nil
+	return errors.Join(errs...)
+}
+
+// Close stops the instances, then Redis and PostgreSQL.
+func (r *Rig) Close(ctx context.Context) error {
+	errs := []error{r.StopServers()}
 	if r.Redis != nil {
 		errs = append(errs, r.Redis.Close())
 	}

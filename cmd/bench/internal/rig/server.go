@@ -72,7 +72,7 @@ func (r *Rig) Launch(ctx context.Context, l Launch) (*Server, error) {
 		// Limits are on, as in production, and so high that one machine's load meets none.
 		"--rate-viewer", "1000000000", "--burst-viewer", "1000000000",
 		"--rate-address", "1000000000", "--burst-address", "1000000000",
-	}, l.Args)
+	}, r.args, l.Args)
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Env = slices.Concat(r.environment(), []string{profileVariable + "=" + s.profile, clockVariable + "=" + s.clock}, l.Env)
 	s.cmd.Stderr = log
@@ -167,14 +167,13 @@ func (s *Server) Stop() error {
 		return nil
 	default:
 	}
-	const patience = 30 * time.Second
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.ended:
-	case <-time.After(patience):
+	case <-time.After(Hang):
 		_ = s.cmd.Process.Kill()
 		<-s.ended
-		return fmt.Errorf("stop %s: killed after %s", s.Name, patience)
+		return fmt.Errorf("stop %s: killed after %s", s.Name, Hang)
 	}
 	if s.err != nil {
 		return fmt.Errorf("stop %s: %w", s.Name, s.err)

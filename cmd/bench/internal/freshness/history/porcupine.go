@@ -50,8 +50,8 @@ func model(initial state) porcupine.Model {
 	}
 }
 
-// Porcupine has porcupine look at a Fresh key's history, piece by piece, each at least so many operations long. The
-// pieces are cut where nothing is under way, so that nothing is lost between them.
+// Porcupine has porcupine look at a Fresh key's history, piece by piece, each at least so many operations long and for at most
+// patience; 0 is without a limit. The pieces are cut where nothing is under way, so that nothing is lost between them.
 func (s *Segment) Porcupine(length int, patience time.Duration) (p Pieces) {
 	all := s.operations()
 	initial := state{s.Floor, max(s.Floor, s.Roof)}
