@@ -98,11 +98,13 @@ func (r *rig) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 
 // count leaves out how a connection begins: the pool makes some in advance.
 func (r *rig) count(first redis.Cmder) {
-	switch first.Name() {
-	case "hello", "auth", "client", "select":
-	default:
+	if !beginsConnection(first) {
 		r.trips.Add(1)
 	}
+}
+
+func beginsConnection(first redis.Cmder) bool {
+	return slices.Contains([]string{"hello", "auth", "client", "select"}, first.Name())
 }
 
 func (r *rig) load(_ context.Context, keys []int) (map[int]string, error) {

@@ -26,30 +26,34 @@ func (r *rig) rows100() []int {
 	return keys
 }
 
-// newClusterRig is a rig over the shared cluster. Each batch that a node is sent passes onBatch, which may fail it.
-func newClusterRig(t *testing.T, onBatch func(addr string, cmds []redis.Cmder) error) *rig {
+// newClusterRig is a rig over the shared cluster. Each PING and each batch that a node is sent passes onSend, which may fail
+// it. No circuit breaker of the client keeps any from a node.
+func newClusterRig(t *testing.T, onSend func(addr, command string) error) *rig {
 	t.Helper()
-	r := newRig(t, testenv.SharedRedis(t))
-	r.useCluster(testenv.SharedCluster(t))
-	r.redis.(*redis.ClusterClient).OnNewNode(func(node *redis.Client) {
-		node.AddHook(nodeHook{node.Options().Addr, onBatch})
+	g := testenv.SharedCluster(t)
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: []string{g.Nodes[0].Addr}, Password: g.Password, ContextTimeoutEnabled: true,
+		DialTimeout: unreached, ReadTimeout: unreached, WriteTimeout: unreached, PoolTimeout: unreached,
 	})
+	client.OnNewNode(func(node *redis.Client) { node.AddHook(nodeHook{node.Options().Addr, onSend}) })
+	r := newRig(t, testenv.SharedRedis(t))
+	r.use(client)
 	return r
 }
 
-// useCluster replaces the client of a rig that has sent nothing yet. The number of its database becomes the service.
-func (r *rig) useCluster(g *devenv.RedisGroup) {
+// use replaces the client of a rig that has sent nothing yet. The number of its database becomes the service.
+func (r *rig) use(client redis.UniversalClient) {
 	number := r.redis.(*redis.Client).Options().DB
 	r.redis.Close()
-	r.redis = openForm(r.t, g.URL)
+	r.redis = client
 	r.redis.AddHook(r)
 	r.cache.Redis, r.cache.Service = r.redis, fmt.Sprint("cache", number)
 }
 
 // nodeHook is a hook of one node's client.
 type nodeHook struct {
-	addr    string
-	onBatch func(addr string, cmds []redis.Cmder) error
+	addr   string
+	onSend func(addr, command string) error
 }
 
 func (nodeHook) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -57,7 +61,7 @@ func (nodeHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (h nodeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.Name() == "ping" {
-			if err := h.onBatch(h.addr, []redis.Cmder{cmd}); err != nil {
+			if err := h.onSend(h.addr, cmd.Name()); err != nil {
 				return err
 			}
 		}
@@ -67,8 +71,10 @@ func (h nodeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func (h nodeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if err := h.onBatch(h.addr, cmds); err != nil {
-			return err
+		if !beginsConnection(cmds[0]) {
+			if err := h.onSend(h.addr, cmds[0].Name()); err != nil {
+				return err
+			}
 		}
 		return next(ctx, cmds)
 	}
@@ -99,13 +105,13 @@ func TestCluster_SlowNodeMakesNoSecondLoad(t *testing.T) {
 	} {
 		var slowAddr atomic.Value
 		var counts sync.Map // from an address to a count of batches
-		r := newClusterRig(t, func(addr string, cmds []redis.Cmder) error {
+		r := newClusterRig(t, func(addr, command string) error {
 			silent := c.others
 			if addr == slowAddr.Load() {
 				silent = c.slow
 			}
 			count, _ := counts.LoadOrStore(addr, new(atomic.Int64))
-			if cmds[0].Name() != "ping" && count.(*atomic.Int64).Add(1) <= silent {
+			if command != "ping" && count.(*atomic.Int64).Add(1) <= silent {
 				return context.DeadlineExceeded
 			}
 			return nil
@@ -142,17 +148,17 @@ func TestCluster_AliveWhileOnePrimaryAnswers(t *testing.T) {
 	t.Parallel()
 	var lively atomic.Value
 	hang := make(chan struct{})
-	r := newClusterRig(t, func(addr string, _ []redis.Cmder) error {
-		if one := lively.Load(); one != nil && addr != one {
+	r := newClusterRig(t, func(addr, command string) error {
+		if command == "ping" && addr != lively.Load() {
 			<-hang
 		}
 		return nil
 	})
 	lively.Store(r.owner(0))
+	defer close(hang)
 	if !r.cache.alive(t.Context()) {
 		t.Error("one of three primaries answers: got false, want true")
 	}
-	close(hang)
 }
 
 // Cluster tests that move slots and end servers, one after the other on one cluster.
@@ -175,7 +181,7 @@ func TestCluster_SlotsMoveAndAPrimaryDies(t *testing.T) {
 // While a slot is between two nodes, what is loaded is stored, no lock is left behind, and what is forgotten is gone.
 func testSlotBetweenTwoNodes(t *testing.T, g *devenv.RedisGroup) {
 	r := newRig(t, testenv.SharedRedis(t))
-	r.useCluster(g)
+	r.use(openForm(t, g.URL))
 	k := r.kind()
 	r.write(1, "one")
 	slot := int(r.redis.ClusterKeySlot(t.Context(), r.row(1)).Val())
@@ -208,7 +214,7 @@ func testSlotBetweenTwoNodes(t *testing.T, g *devenv.RedisGroup) {
 // What has no tags is not stored while its slot is between two nodes, and its lock is given back.
 func testUntaggedBetweenTwoNodes(t *testing.T, g *devenv.RedisGroup) {
 	r := newRig(t, testenv.SharedRedis(t))
-	r.useCluster(g)
+	r.use(openForm(t, g.URL))
 	o := r.options()
 	o.Tags = nil
 	k := NewKind(r.cache, o)
@@ -233,7 +239,7 @@ func testUntaggedBetweenTwoNodes(t *testing.T, g *devenv.RedisGroup) {
 // Slots move from node to node under load: redirections are followed, and nothing is stale.
 func testSlotsMove(t *testing.T, g *devenv.RedisGroup) {
 	r := newRig(t, testenv.SharedRedis(t))
-	r.useCluster(g)
+	r.use(openForm(t, g.URL))
 	readers := startReaders(t, r)
 	readers.wait(t, 10)
 	moved := map[int64]bool{}
@@ -258,7 +264,7 @@ func testSlotsMove(t *testing.T, g *devenv.RedisGroup) {
 // Nothing is stale. Once its replica is promoted, its keys are hits again.
 func testPrimaryDies(t *testing.T, g *devenv.RedisGroup) {
 	r := newRig(t, testenv.SharedRedis(t))
-	r.useCluster(g)
+	r.use(openForm(t, g.URL))
 	k, keys := r.kind(), r.rows100()
 	want := map[int]string{}
 	for _, key := range keys {
@@ -302,10 +308,7 @@ func TestSentinel_PrimaryDies(t *testing.T) {
 	t.Parallel()
 	g := testenv.Sentinel(t, time.Minute)
 	r := newRig(t, testenv.SharedRedis(t))
-	r.redis.Close()
-	r.redis = openForm(t, g.URL)
-	r.redis.AddHook(r)
-	r.cache.Redis = r.redis
+	r.use(openForm(t, g.URL))
 	k := r.kind()
 	r.write(1, "old")
 	r.want(k, map[int]string{1: "old"}, 1)

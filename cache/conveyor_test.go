@@ -2,8 +2,8 @@ package cache
 
 import (
 	"sync"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,63 +12,66 @@ import (
 // A crowd that comes while all lanes are busy makes one round trip together.
 func TestConveyor_CrowdTravelsTogether(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	var trips, carried atomic.Int64
-	send := func(queues []queue, _ time.Duration) bool {
-		trips.Add(1)
-		carried.Add(int64(len(queues)))
-		<-release
-		return true
-	}
-	v := conveyor{budget: time.Second, send: send}
-	nothing := func(redis.Pipeliner) {}
-	var callers sync.WaitGroup
-	for range lanes {
-		callers.Go(func() { v.carry(nothing) })
-	}
-	for trips.Load() < lanes {
-	}
-	const crowd = 300
-	for range crowd {
-		callers.Go(func() {
-			if !v.carry(nothing) {
-				t.Error("carried together: got false, want true")
+	synctest.Test(t, func(t *testing.T) {
+		const crowd = 300
+		release := make(chan struct{})
+		var mu sync.Mutex
+		var trips []int // callers of each
+		v := conveyor{budget: time.Second, send: func(queues []queue, _ time.Duration) bool {
+			mu.Lock()
+			trips = append(trips, len(queues))
+			mu.Unlock()
+			<-release
+			return true
+		}}
+		call := func() {
+			if !v.carry(func(redis.Pipeliner) {}) {
+				t.Error("carried: got false, want true")
 			}
-		})
-	}
-	for waiting := 0; waiting < crowd; {
-		v.mu.Lock()
-		if v.next != nil {
-			waiting = len(v.next.queues)
 		}
-		v.mu.Unlock()
-	}
-	close(release)
-	callers.Wait()
-	if trips.Load() != lanes+1 || carried.Load() != lanes+crowd {
-		t.Errorf("got %d trips for %d callers, want %d for %d", trips.Load(), carried.Load(), lanes+1, lanes+crowd)
-	}
-	if v.running != 0 || v.next != nil {
-		t.Errorf("afterwards: got %d lanes busy and some waiting: %t, want none", v.running, v.next != nil)
-	}
+		var callers sync.WaitGroup
+		for range lanes {
+			callers.Go(call)
+		}
+		synctest.Wait()
+		for range crowd {
+			callers.Go(call)
+		}
+		synctest.Wait()
+		close(release)
+		callers.Wait()
+		if len(trips) != lanes+1 || trips[lanes] != crowd {
+			t.Errorf("callers of each trip: got %v, want %d of one and one of %d", trips, lanes, crowd)
+		}
+		if v.running != 0 || v.next != nil {
+			t.Errorf("afterwards: got %d lanes busy and some waiting: %t, want none", v.running, v.next != nil)
+		}
+	})
 }
 
 // Faults of round trips that were under way together count once: a pause of this process fails them all.
 func TestBreaker_FaultsTogetherCountOnce(t *testing.T) {
 	t.Parallel()
-	var b breaker
-	began := time.Now()
-	for range 10 * tolerance {
-		if b.failed(began) {
-			t.Fatal("faults that began together: got an open breaker, want one fault")
+	synctest.Test(t, func(t *testing.T) {
+		var b breaker
+		failed := func() bool {
+			time.Sleep(time.Nanosecond)
+			return b.failed(time.Now())
 		}
-	}
-	for range tolerance - 2 {
-		if b.failed(time.Now()) {
-			t.Fatal("too early: got an open breaker")
+		began := time.Now()
+		time.Sleep(time.Second)
+		for range 10 * tolerance {
+			if b.failed(began) {
+				t.Fatal("faults that began together: got an open breaker, want one fault")
+			}
 		}
-	}
-	if !b.failed(time.Now()) {
-		t.Errorf("after %d faults one after the other: got a closed breaker, want it open", tolerance)
-	}
+		for range tolerance - 2 {
+			if failed() {
+				t.Fatal("too early: got an open breaker")
+			}
+		}
+		if !failed() {
+			t.Errorf("after %d faults one after the other: got a closed breaker, want it open", tolerance)
+		}
+	})
 }
