@@ -41,6 +41,12 @@ func TestCommitted_NoInstanceServesWhatWasReplaced(t *testing.T) {
 	}
 }
 
+// pass has the time of a synctest bubble pass, and all in it that is due be done.
+func pass(d time.Duration) {
+	<-time.NewTimer(d).C
+	synctest.Wait()
+}
+
 // Without a word from the sequencer a writer waits for exactly as long as a grant from before may live.
 func TestCommitted_WithoutAnAnswer(t *testing.T) {
 	t.Parallel()
@@ -48,13 +54,11 @@ func TestCommitted_WithoutAnAnswer(t *testing.T) {
 		n := New(Options{Log: cache.NewLog(nil), Grant: 500 * time.Millisecond})
 		done := make(chan error, 1)
 		go func() { done <- n.Committed(t.Context()) }()
-		time.Sleep(505*time.Millisecond - 1)
-		synctest.Wait()
+		pass(505*time.Millisecond - 1)
 		if got := n.Stats(); len(done) > 0 || got.Waited != 1 || got.Lapsed != 0 {
 			t.Errorf("before a grant has ended by the slowest clock: got %+v, answered %v, want the writer to wait", got, len(done) > 0)
 		}
-		time.Sleep(1)
-		synctest.Wait()
+		pass(1)
 		if got := n.Stats(); len(done) != 1 || got.Lapsed != 1 {
 			t.Fatalf("then: got %+v, answered %v, want the writer to be answered", got, len(done) > 0)
 		}

@@ -22,7 +22,10 @@ import (
 	"freshet/models"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	takeLogs(slog.New(slog.DiscardHandler)) // or libraries would write to standard error
+	testenv.Main(m)
+}
 
 // api is an instance and its clients' view of it.
 type api struct {
