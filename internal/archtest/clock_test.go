@@ -26,7 +26,7 @@ func checkClock(files []source, exceptions map[string]string) (problems []string
 		}
 		for _, decl := range f.ast.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
-			if ok && (exceptions[f.path+" "+fn.Name.Name] != "" || virtual(fn) || measures(fn)) {
+			if ok && (exceptions[f.path+" "+fn.Name.Name] != "" || virtual(f, fn) || measures(fn)) {
 				continue
 			}
 			for _, use := range clockUses(decl) {
@@ -37,9 +37,23 @@ func checkClock(files []source, exceptions map[string]string) (problems []string
 	return problems
 }
 
-// virtual reports whether a function runs in a synctest bubble.
-func virtual(fn *ast.FuncDecl) bool {
-	return len(calls(source{ast: fileOf(fn)}, "synctest", "Test")) > 0
+// virtual reports whether a function runs in a synctest bubble, which it or a function of its file that it calls makes.
+func virtual(f source, fn *ast.FuncDecl) (found bool) {
+	makes := func(fn *ast.FuncDecl) bool { return len(calls(source{ast: fileOf(fn)}, "synctest", "Test")) > 0 }
+	helpers := map[string]bool{}
+	for _, decl := range f.ast.Decls {
+		if helper, ok := decl.(*ast.FuncDecl); ok && helper.Recv == nil && makes(helper) {
+			helpers[helper.Name.Name] = true
+		}
+	}
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			name, named := call.Fun.(*ast.Ident)
+			found = found || named && helpers[name.Name]
+		}
+		return true
+	})
+	return found || makes(fn)
 }
 
 // measures reports whether a function is a benchmark or a part of one.
@@ -152,6 +166,14 @@ func TestVirtual(t *testing.T) {
 		if time.Since(begun) > time.Second {
 		}
 	})
+}
+
+func inBubble(t *testing.T, f func()) {
+	synctest.Test(t, func(*testing.T) { f() })
+}
+
+func TestInHelpersBubble(t *testing.T) {
+	inBubble(t, func() { time.Since(begun) })
 }
 
 func TestExcepted(t *testing.T) { time.Since(begun) }

@@ -144,7 +144,7 @@ func checkSleep(files []source) (problems []string) {
 			continue
 		}
 		for _, decl := range f.ast.Decls {
-			if fn, ok := decl.(*ast.FuncDecl); ok && virtual(fn) {
+			if fn, ok := decl.(*ast.FuncDecl); ok && virtual(f, fn) {
 				continue
 			}
 			for _, call := range calls(source{ast: fileOf(decl)}, "time", "Sleep") {
