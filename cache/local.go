@@ -50,10 +50,12 @@ func (k *Kind[K, V]) keepLocal(name string, e entry, value V, size int, forgets 
 	}
 }
 
-func (c *Cache) dropLocal(name string) {
+// dropLocal removes an entry from this process's memory, and reports whether there was one.
+func (c *Cache) dropLocal(name string) (held bool) {
 	if c.local != nil {
-		c.local.Invalidate(name)
+		_, held = c.local.Invalidate(name)
 	}
+	return held
 }
 
 // look is the moment at which a read looks at entries: once for all that it finds in one place.

@@ -3,12 +3,14 @@ package cache
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
 
 	"github.com/maypok86/otter/v2"
+	"github.com/redis/go-redis/v9"
 )
 
 // Survey is what this process's memory holds of values and of whole results, for an operator to look at.
@@ -77,22 +79,24 @@ func first(most int, all []Detail, order func(a, b Detail) int) []Detail {
 }
 
 // Evict removes the entry of a name, as in Details, from Redis and from this process's memory. Other processes may hold
-// it until it is stale or expires: their answers are as fresh as before. It fails if there is no such entry in Redis, or
-// if what has that name is no entry of a cache.
+// it until it is stale or expires: their answers are as fresh as before. It waits for Redis for as long as ctx lasts. It
+// fails if neither has such an entry, or if what has that name is no entry of a cache.
 func (c *Cache) Evict(ctx context.Context, name string) error {
 	if !strings.HasPrefix(name, c.Service+":") {
 		return fmt.Errorf("cache: evict %q: not of the service %s", name, c.Service)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.WriteBudget)
-	defer cancel()
-	c.dropLocal(name)
+	held := c.dropLocal(name)
 	for _, r := range c.results {
 		if r.local != nil {
-			r.local.Invalidate(name)
+			_, there := r.local.Invalidate(name)
+			held = held || there
 		}
 	}
 	raw, err := c.Redis.Get(ctx, name).Bytes()
-	if err != nil {
+	switch {
+	case errors.Is(err, redis.Nil) && held: // Redis may evict it, or have been too slow to take it
+		return nil
+	case err != nil:
 		return fmt.Errorf("cache: evict %q: %w", name, err)
 	}
 	if _, ok := parseEntry(name, raw); !ok {

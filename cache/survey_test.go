@@ -59,3 +59,28 @@ func TestSurvey_AndEvict(t *testing.T) {
 		t.Error("what is no entry was removed")
 	}
 }
+
+// What Redis has lost or never took is evicted from memory, once.
+func TestEvict_FromMemoryAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.SharedRedis(t)).withLocal()
+	k := r.kind()
+	results := NewResults(r.cache, ResultsOptions{Name: "result"})
+	r.write(1, "one")
+	for range 2 { // into Redis, into memory
+		r.want(k, map[int]string{1: "one"}, 1)
+	}
+	results.Do(t.Context(), "key", func(context.Context) ([]byte, time.Duration) { return []byte("body"), time.Minute })
+	r.cache.work.Wait()
+	if err := r.redis.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"freshet:row:1", "freshet:result:key"} {
+		if err := r.cache.Evict(t.Context(), name); err != nil {
+			t.Errorf("evict %s, which is in memory: got %v", name, err)
+		}
+		if err := r.cache.Evict(t.Context(), name); err == nil {
+			t.Errorf("evict %s again: got no error, want one: it is nowhere", name)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func (i *instance) caches() *server.Caches {
 	return &server.Caches{
 		Evict: func(ctx context.Context, name string) error {
 			if err := i.cache.Evict(ctx, name); err != nil {
-				return &models.Error{Code: models.CodeBadUserInput, Message: "there is no such entry in Redis", Err: err}
+				return &models.Error{Code: models.CodeBadUserInput, Message: "there is no such entry in Redis or in this instance's memory", Err: err}
 			}
 			return nil
 		},
