@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,6 +55,36 @@ func TestStart_PortTaken(t *testing.T) {
 	}
 	if err := pg.start(t.Context(), port); !errors.Is(err, errPortTaken) {
 		t.Errorf("PostgreSQL: got %v, want %v", err, errPortTaken)
+	}
+}
+
+// A cluster's bus has a port of its own, which may be taken too.
+func TestStart_BusPortTaken(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r, err := StartRedis(t.Context(), RedisOptions{Dir: t.TempDir(), Settings: map[string]string{"cluster-enabled": "yes"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.settings["cluster-port"] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	if err := r.start(t.Context(), r.port); !errors.Is(err, errPortTaken) {
+		t.Errorf("on a bus port that is taken: got %v, want %v", err, errPortTaken)
+	}
+	if err := r.chooseMorePorts(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.start(t.Context(), r.port); err != nil {
+		t.Errorf("on another: got %v, want no error", err)
+	}
+	if err := r.Stop(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -77,16 +77,13 @@ func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
 	}
 	r := &Redis{
 		server: server{name: "Redis", stop: syscall.SIGTERM, log: opts.Log},
-		binary: binary, settings: opts.Settings, sentinel: opts.sentinel, tls: opts.TLS, Dir: home, Password: cmp.Or(opts.Password, password()),
+		binary: binary, settings: maps.Clone(opts.Settings), sentinel: opts.sentinel, tls: opts.TLS, Dir: home, Password: cmp.Or(opts.Password, password()),
 	}
-	if r.port, err = withFreePort(func(port int) (err error) {
-		if r.tls.Cert != "" {
-			r.tlsPort, err = freePort()
+	if r.port, err = withFreePort(func(port int) error {
+		if err := r.chooseMorePorts(); err != nil {
+			return err
 		}
-		if err == nil {
-			err = r.start(ctx, port)
-		}
-		return err
+		return r.start(ctx, port)
 	}); err != nil {
 		return nil, err
 	}
@@ -96,6 +93,21 @@ func StartRedis(ctx context.Context, opts RedisOptions) (*Redis, error) {
 	}
 	r.URL = (&url.URL{Scheme: "redis", Host: r.Addr, Path: "0", User: url.UserPassword("default", r.Password)}).String()
 	return r, nil
+}
+
+// chooseMorePorts is called anew for each attempt to start: any of the ports may be taken by then.
+func (r *Redis) chooseMorePorts() (err error) {
+	if r.tls.Cert != "" {
+		if r.tlsPort, err = freePort(); err != nil {
+			return err
+		}
+	}
+	if r.settings["cluster-enabled"] != "yes" {
+		return nil
+	}
+	bus, err := freePort()
+	r.settings["cluster-port"] = strconv.Itoa(bus)
+	return err
 }
 
 // Restart starts the server again, empty and on the same port, after Stop or Kill.
