@@ -140,7 +140,7 @@ func TestProvider_BesideSessions(t *testing.T) {
 func TestProvider_Down(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	tokens, err := jwt.New(jwt.Options{URL: "http://127.0.0.1:1/", Issuer: issuer, Audience: "freshet"})
+	tokens, err := jwt.New(jwt.Options{URL: "http://127.0.0.1:1/", Issuer: issuer, Audience: "freshet", Log: r.log})
 	r.noError(err)
 	defer tokens.Close()
 	sign := withProvider(r, nil)

@@ -77,6 +77,7 @@ func newProvider(t *testing.T, change func(*Options)) *provider {
 		change(&o)
 	}
 	p.Verifier = must(New(o))
+	p.client.Timeout = 5 * time.Minute // no part of what is tested: only a hang reaches it
 	t.Cleanup(func() { p.Close(); server.Close() })
 	return p
 }

@@ -105,6 +105,7 @@ type Server struct {
 	http     *http.Server
 	front    *front.Front
 	listener net.Listener
+	after    func(time.Duration) <-chan time.Time // time.After
 }
 
 // New listens. It fails if the address is in use, or the registry already holds the server's metrics. Serve closes what
@@ -125,6 +126,7 @@ func New(options Options) (*Server, error) {
 		cors:    newCORSPolicy(options.Origins),
 
 		stopping: make(chan struct{}),
+		after:    time.After,
 	}
 	s.endpoint = newEndpoint(options, s.errors, metrics)
 	handler, err := s.handler()
@@ -177,7 +179,7 @@ func (s *Server) Serve(ctx context.Context) error {
 func (s *Server) drain(ctx context.Context) error {
 	s.draining.Store(true)
 	if s.options.DrainDelay > 0 {
-		<-time.After(s.options.DrainDelay)
+		<-s.after(s.options.DrainDelay)
 	}
 	close(s.stopping)
 	ctx, cancel := context.WithTimeout(ctx, s.options.DrainTimeout)

@@ -122,6 +122,8 @@ func start(t *testing.T, r *resolvers, change func(*Options)) *running {
 		Compiler:     compilerOf(false),
 		Authenticate: authenticateTest,
 		Log:          slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+
+		RequestTimeout: waitLong, DrainTimeout: waitLong,
 	}
 	if change != nil {
 		change(&options)
@@ -304,17 +306,27 @@ func TestServer_CancelsRequestsThatOutlastTheDrain(t *testing.T) {
 
 func TestServer_IsUnreadyWhileItStillServes(t *testing.T) {
 	t.Parallel()
-	s := start(t, &resolvers{}, func(o *Options) { o.DrainDelay = time.Second })
+	const delay = time.Second
+	s := start(t, &resolvers{}, func(o *Options) { o.DrainDelay = delay })
+	asked, over := make(chan time.Duration, 1), make(chan time.Time)
+	s.after = func(d time.Duration) <-chan time.Time { asked <- d; return over }
 	if a := s.do(t, request{method: "GET", path: "/readyz"}); a.status != 200 {
 		t.Errorf("/readyz before: got %d, want 200", a.status)
 	}
-	go s.stop()
-	status := 0
-	for status != 503 {
-		status = s.do(t, request{method: "GET", path: "/readyz"}).status
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	if got := testenv.Receive(t, "the server drains", asked); got != delay {
+		t.Errorf("delay: got %s, want %s", got, delay)
+	}
+	if a := s.do(t, request{method: "GET", path: "/readyz"}); a.status != 503 {
+		t.Errorf("/readyz while draining: got %d, want 503", a.status)
 	}
 	if a := s.post(t, "{__typename}", ""); a.status != 200 {
 		t.Errorf("request while draining: got %d, want 200", a.status)
+	}
+	close(over)
+	if err := testenv.Receive(t, "the server has stopped", stopped); err != nil {
+		t.Errorf("Serve: got %v, want no error", err)
 	}
 }
 
